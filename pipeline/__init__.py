@@ -1,0 +1,1 @@
+"""corpusmill: raw Parquet text to training-ready token arrays."""

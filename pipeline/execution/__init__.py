@@ -1,0 +1,1 @@
+"""Runners: the only packages that know where a task runs."""

@@ -1,0 +1,1 @@
+"""Mixture of domains: weights and a token budget become a plan."""

@@ -1,0 +1,1 @@
+"""Quality: train a classifier, score every document, select by score."""

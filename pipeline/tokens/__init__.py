@@ -1,0 +1,1 @@
+"""Tokens: train a vocabulary, encode, pack, export, load."""
