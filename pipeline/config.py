@@ -1,0 +1,267 @@
+"""Two YAML files become two frozen models: a Recipe says what to build, a Profile says where and how.
+
+Every value of a recipe is part of some fingerprint; no value of a profile changes an output byte.
+"""
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+
+from pipeline.corpus import Frozen
+from pipeline.errors import ConfigError
+
+M = TypeVar("M", bound=Frozen)
+
+
+class Source(Frozen):
+    """One domain of raw text: where its files are and how their columns are called."""
+
+    paths: tuple[str, ...] = Field(min_length=1)
+    text: str = "text"
+    id: str | None = None
+    extra: tuple[str, ...] = ()
+    format: Literal["auto", "parquet", "jsonl"] = "auto"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_path(cls, value: Any) -> Any:
+        """Accept `domain: path` and `domain: [path, path]` for the common case."""
+        if isinstance(value, str):
+            return {"paths": [value]}
+        if isinstance(value, list):
+            return {"paths": value}
+        if isinstance(value, dict) and isinstance(value.get("paths"), str):
+            return value | {"paths": [value["paths"]]}
+        return value
+
+
+class Ingest(Frozen):
+    """How raw rows become documents."""
+
+    quarantine_limit: float = Field(0.001, ge=0, le=1)
+    unreadable_files: Literal["fail", "quarantine"] = "fail"
+    shard_mb: int = Field(64, ge=1, le=4096)
+
+
+class Dedup(Frozen):
+    """Removal of exact, then of near duplicates."""
+
+    exact: bool = True
+    near: bool = True
+    threshold: float = Field(0.8, gt=0, le=1)
+    ngram: int = Field(5, ge=1)
+    bands: int = Field(20, ge=1)
+    rows: int = Field(6, ge=1)
+    keep: Literal["longest", "source_priority"] = "longest"
+    priority: tuple[str, ...] = ()
+
+
+class Labels(Frozen):
+    """Documents of the named domains, or those whose `column` holds one of `values`."""
+
+    domains: tuple[str, ...] = ()
+    column: str | None = None
+    values: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_domains(cls, value: Any) -> Any:
+        """Accept `positive: [domain, domain]`."""
+        return {"domains": value} if isinstance(value, list) else value
+
+
+class Quality(Frozen):
+    """A fastText classifier, trained here or brought along, and how much of its ranking is kept."""
+
+    model: str | None = None
+    label: str | None = None
+    positive: Labels | None = None
+    negative: Labels | None = None
+    share: float | None = Field(None, gt=0, le=1)
+    threshold: float | None = Field(None, ge=0, le=1)
+    by: Literal["bytes", "tokens", "documents"] = "bytes"
+    scope: Literal["overall", "domain"] = "overall"
+    exempt: tuple[str, ...] = ()
+    label_only: tuple[str, ...] = ()
+    train: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> "Quality":
+        if (self.model is None) == (self.positive is None and self.negative is None):
+            raise ValueError("give either `model` (a fastText .bin) or `positive` and `negative` to train one")
+        if self.model is None and (self.positive is None or self.negative is None):
+            raise ValueError("training needs both `positive` and `negative`")
+        if (self.share is None) == (self.threshold is None):
+            raise ValueError("give exactly one of `share` (how much is kept) and `threshold` (the lowest score kept)")
+        return self
+
+
+class Mixture(Frozen):
+    """Shares of the domains in what is trained on, and how much that is."""
+
+    weights: Literal["natural", "uniform"] | dict[str, float] = "natural"
+    temperature: float | None = Field(None, gt=0)
+    budget_tokens: int | None = Field(None, gt=0)
+    max_epochs: float = Field(4, gt=0)
+    on_cap: Literal["redistribute", "fail", "shrink"] = "redistribute"
+
+
+class Tokens(Frozen):
+    """The vocabulary, the length of a training sequence and further formats."""
+
+    tokenizer: str | None = None
+    vocab_size: int = Field(16384, ge=300)
+    train_mb: int = Field(10, ge=1)
+    eos: str | None = None
+    sequence_length: int = Field(2048, ge=8)
+    export: tuple[Literal["megatron"], ...] = ()
+
+
+class StepConfig(Frozen):
+    """One node of the graph: a stage, its params, and which step or file plays each input.
+
+    A stage of one's own is `module:name`; its `version` is then declared here. An input is the name of a step, or
+    `file:PATH`.
+    """
+
+    stage: str = ""
+    version: int | None = None
+    inputs: dict[str, str] = {}
+    params: dict[str, Any] = {}
+
+
+class Recipe(Frozen):
+    """What to build."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    seed: int = Field(0, ge=0, lt=1 << 63)
+    sources: dict[str, Source] = Field(min_length=1)
+    ingest: Ingest = Ingest()
+    dedup: Dedup | None = None
+    quality: Quality | None = None
+    mixture: Mixture | None = None
+    tokens: Tokens | None = None
+    steps: dict[str, StepConfig] = {}
+
+    @field_validator("dedup", "mixture", "tokens", mode="before")
+    @classmethod
+    def _named_alone_means_defaults(cls, value: Any) -> Any:
+        """`dedup:` with nothing behind it asks for the section with its defaults; leaving it out leaves it out."""
+        return {} if value is None else value
+
+
+class Profile(Frozen):
+    """Where and how to run."""
+
+    root: Path = Path("data/build")
+    runner: Literal["local", "ray"] = "local"
+    workers: int | None = Field(None, ge=1)
+    address: str | None = None
+    retries: int = Field(3, ge=0)
+    object_store_mb: int = Field(100, ge=80)
+    wait_for_lock_s: float = Field(0, ge=0)
+
+    @field_validator("root")
+    @classmethod
+    def _root_is_a_folder(cls, root: Path) -> Path:
+        if ":/" in str(root):
+            raise ValueError(
+                "the root must be a folder that every worker sees under this path (a local or shared disk)"
+            )
+        return root
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML that refuses a key given twice; the plain loader silently takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} is given twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def load(path: Path | str, model: type[M]) -> M:
+    """Read the YAML file `path` as `model`.
+
+    Raises:
+        ConfigError: one line per wrong field, with its place in the file and the nearest right key.
+    """
+    path = Path(path)
+    try:
+        plain = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)
+    except FileNotFoundError:
+        raise ConfigError(f"there is no file {path} (looked in {Path.cwd()}){_near_file(path)}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from None
+    if not isinstance(plain, dict):
+        raise ConfigError(
+            f"{path} holds {type(plain).__name__}, not a mapping of keys; `corpusmill init DIR` writes one"
+        )
+    return validate(plain, model, str(path))
+
+
+def validate(plain: dict[str, Any], model: type[M], where: str) -> M:
+    """Return `plain` as `model`.
+
+    Raises:
+        ConfigError: as `load`.
+    """
+    try:
+        return model.model_validate(plain)
+    except ValidationError as error:
+        lines = dict.fromkeys(_line(problem, model) for problem in error.errors())
+        raise ConfigError("\n".join([f"{where}: {len(lines)} problem(s)", *lines])) from None
+
+
+def _line(problem: Any, model: type[BaseModel]) -> str:
+    loc = [str(part) for part in problem["loc"]]
+    place = ".".join(loc) or "the file"
+    if problem["type"] == "extra_forbidden":
+        known = list(_fields_at(model, loc[:-1]))
+        return f"  {place}: no such key{suggestion(loc[-1], known)}"
+    if problem["type"] == "missing":
+        return f"  {place}: missing"
+    value = "" if isinstance(problem["input"], dict) else f" (found {problem['input']!r})"
+    return f"  {place}: {problem['msg'].removeprefix('Value error, ')}{value}"
+
+
+def suggestion(wrong: str, known: list[str]) -> str:
+    """Return `; did you mean 'x'? (there are a, b, c)` for a name that is not known."""
+    near = difflib.get_close_matches(wrong, known, 1, 0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"{hint} (there are {', '.join(sorted(known))})" if known else hint
+
+
+def _fields_at(model: type[BaseModel], loc: list[str]) -> Iterator[str]:
+    """Yield the keys allowed at a place of a model, however its type is wrapped in Optional or dict."""
+    kinds: list[Any] = [model]
+    for part in loc:
+        inner = [_unwrapped(kind.model_fields[part].annotation) for kind in kinds if part in kind.model_fields]
+        kinds = [m for group in inner for m in group] or kinds
+    for kind in kinds:
+        yield from kind.model_fields
+
+
+def _unwrapped(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _unwrapped(argument)]
+
+
+def _near_file(path: Path) -> str:
+    if not path.parent.is_dir():
+        return ""
+    near = difflib.get_close_matches(path.name, [p.name for p in path.parent.iterdir()], 1, 0.5)
+    return f"; did you mean {path.with_name(near[0])}?" if near else ""

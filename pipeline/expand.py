@@ -1,0 +1,166 @@
+"""A recipe's sections become the graph of stages: the one place that knows how the road is laid.
+
+    sources ........ documents
+    dedup .......... exact, bands, pairs, clusters, near
+    quality ........ model, scores, select
+    tokens ......... tokenizer, tokens, (mixture: plan), sequences, megatron
+
+Every deciding step reads the mask of the one before it; the last mask is what is trained on. `steps:` of a recipe
+adds nodes, or changes the named ones.
+"""
+
+from typing import Any
+
+from pipeline.config import Recipe, StepConfig
+from pipeline.errors import ConfigError
+
+Steps = dict[str, StepConfig]
+
+
+def expand(recipe: Recipe) -> Steps:
+    """Return the steps of a recipe by name, sections first, in an order in which each follows its inputs.
+
+    Raises:
+        ConfigError: a section needs another one, or the steps run in a circle.
+    """
+    steps: Steps = {"documents": _documents(recipe)}
+    mask: dict[str, str] = {}
+    if recipe.dedup:
+        mask = _dedup(recipe, steps, mask)
+    if recipe.tokens:
+        _vocabulary(recipe, steps, mask)
+    early = recipe.tokens is not None and recipe.quality is not None and recipe.quality.by == "tokens"
+    if early:
+        _encode(recipe, steps, mask)
+    if recipe.quality:
+        mask = _quality(recipe, steps, mask)
+    if recipe.tokens:
+        if not early:
+            _encode(recipe, steps, mask)
+        _pack(recipe, steps, mask)
+    elif recipe.mixture:
+        raise ConfigError("mixture: counts tokens, so it needs a `tokens:` section (an empty one takes the defaults)")
+    return _sorted(_patched(steps, recipe.steps))
+
+
+def _documents(recipe: Recipe) -> StepConfig:
+    sources = {name: source.model_dump(exclude={"paths"}, mode="json") for name, source in recipe.sources.items()}
+    ingest = recipe.ingest
+    return _step(
+        "ingest",
+        sources=sources,
+        quarantine_limit=ingest.quarantine_limit,
+        unreadable_files=ingest.unreadable_files,
+        shard_bytes=ingest.shard_mb << 20,
+    )
+
+
+def _dedup(recipe: Recipe, steps: Steps, mask: dict[str, str]) -> dict[str, str]:
+    dedup = recipe.dedup
+    assert dedup is not None
+    keeper: dict[str, Any] = {"keep": dedup.keep, "priority": dedup.priority}
+    documents = {"documents": "documents"}
+    if dedup.exact:
+        steps["exact"] = _step("dedup.exact", documents | mask, priority=dedup.priority)
+        mask = {"mask": "exact"}
+    if dedup.near:
+        sketch = {"ngram": dedup.ngram, "bands": dedup.bands, "rows": dedup.rows, "seed": recipe.seed}
+        steps["bands"] = _step("dedup.sign", documents | mask, **sketch)
+        steps["pairs"] = _step("dedup.match", {"bands": "bands"})
+        steps["clusters"] = _step("dedup.cluster", {"pairs": "pairs"})
+        roles = documents | {"bands": "bands", "clusters": "clusters"} | mask
+        steps["near"] = _step("dedup.keep", roles, threshold=dedup.threshold, ngram=dedup.ngram, **keeper)
+        mask = {"mask": "near"}
+    return mask
+
+
+def _quality(recipe: Recipe, steps: Steps, mask: dict[str, str]) -> dict[str, str]:
+    quality = recipe.quality
+    assert quality is not None
+    documents = {"documents": "documents"}
+    model = f"file:{quality.model}"
+    if quality.positive and quality.negative:
+        labels = {"positive": quality.positive.model_dump(), "negative": quality.negative.model_dump()}
+        steps["model"] = _step("quality.train", documents | mask, seed=recipe.seed, **labels, **quality.train)
+        model = "model"
+    steps["scores"] = _step("quality.score", documents | {"model": model} | mask, label=quality.label)
+    tokens = {"tokens": "tokens"} if quality.by == "tokens" else {}
+    if tokens and recipe.tokens is None:
+        raise ConfigError("quality.by: to select by tokens the recipe needs a `tokens:` section; or select by bytes")
+    steps["select"] = _step(
+        "quality.select",
+        documents | {"scores": "scores"} | tokens | mask,
+        share=quality.share,
+        threshold=quality.threshold,
+        by=quality.by,
+        scope=quality.scope,
+        exempt=quality.exempt,
+        label_only=quality.label_only,
+    )
+    return {"mask": "select"}
+
+
+def _vocabulary(recipe: Recipe, steps: Steps, mask: dict[str, str]) -> None:
+    tokens = recipe.tokens
+    assert tokens is not None
+    if tokens.tokenizer is None:
+        size = {"vocab_size": tokens.vocab_size, "max_bytes": tokens.train_mb * 1_000_000, "seed": recipe.seed}
+        steps["tokenizer"] = _step("tokens.train", {"documents": "documents"} | mask, **size)
+
+
+def _encode(recipe: Recipe, steps: Steps, mask: dict[str, str]) -> None:
+    tokens = recipe.tokens
+    assert tokens is not None
+    tokenizer = "tokenizer" if tokens.tokenizer is None else f"file:{tokens.tokenizer}"
+    steps["tokens"] = _step("tokens.encode", {"documents": "documents", "tokenizer": tokenizer} | mask, eos=tokens.eos)
+
+
+def _pack(recipe: Recipe, steps: Steps, mask: dict[str, str]) -> None:
+    tokens, mixture = recipe.tokens, recipe.mixture
+    assert tokens is not None
+    weights: dict[str, Any] = mixture.model_dump(mode="json") if mixture else {}
+    steps["plan"] = _step("mixture.plan", {"tokens": "tokens"} | mask, **weights)
+    shape = {"sequence_length": tokens.sequence_length, "seed": recipe.seed}
+    steps["sequences"] = _step("tokens.pack", {"tokens": "tokens", "plan": "plan"} | mask, **shape)
+    for name in tokens.export:
+        steps[name] = _step(f"tokens.{name}", {"sequences": "sequences"})
+
+
+def _step(stage: str, inputs: dict[str, str] | None = None, **params: Any) -> StepConfig:
+    return StepConfig(stage=stage, inputs=inputs or {}, params=params)
+
+
+def _patched(steps: Steps, changes: Steps) -> Steps:
+    """Return the steps with the recipe's own: a new name adds a node, a known one changes what it names."""
+    result = dict(steps)
+    for name, change in changes.items():
+        old = steps.get(name)
+        if old is None or change.stage not in ("", old.stage):
+            if not change.stage:
+                raise ConfigError(f"steps.{name}: names no stage, and no section makes a step {name!r} to change")
+            result[name] = change
+        else:
+            result[name] = StepConfig(
+                stage=old.stage,
+                version=change.version,
+                inputs=old.inputs | change.inputs,
+                params=old.params | change.params,
+            )
+    return result
+
+
+def _sorted(steps: Steps) -> Steps:
+    """Return the steps so that each follows the steps it reads, otherwise in the order given."""
+    result: Steps = {}
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        if name in path:
+            raise ConfigError(f"steps run in a circle: {' -> '.join([*path, name])}")
+        if name in steps and name not in result:
+            for reference in steps[name].inputs.values():
+                visit(reference, (*path, name))
+            result[name] = steps[name]
+
+    for name in steps:
+        visit(name, ())
+    return result

@@ -1,0 +1,236 @@
+"""What a stage is, and the verbs it may use while it runs.
+
+`produce` is the one verb: independent tasks, each committed by a record, finished ones never run again. The others
+are written on it: `map_shards` (co-partitioned output), `scatter`, `regroup`, `gather` (shuffle), `fold` (small results).
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial, reduce
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline import ledger, schemas, tasks
+from pipeline.corpus import DATA, Corpus, Frozen, Shard
+from pipeline.errors import DataError
+from pipeline.ledger import Tally
+from pipeline.schemas import ADDRESS
+from pipeline.shuffle import Blocks, part
+from pipeline.store import Attempt
+from pipeline.tasks import BatchFn, Foreman, LazySequence, ShardTask, Task
+
+R = TypeVar("R")
+
+PARTITION_BYTES = 64 << 20
+MAX_PARTITIONS = 1024
+MAX_MAP_TASKS = 512
+"""A shuffle has at most this many first-round files: shards beyond it share a task, so a reader opens few files."""
+
+
+class Params(Frozen):
+    """Base of every stage's parameters. A field here changes the output; what does not, does not belong here."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A named, versioned function from corpora to a corpus.
+
+    `version` is bumped by hand when the same params on the same input give other bytes. A role in `optional` may be
+    left unwired; a role of either kind may be played by a file, whose checksum is then its identity.
+    """
+
+    name: str
+    version: int
+    params: type[Params]
+    inputs: tuple[str, ...]
+    run: Callable[["Step", Any], None]
+    optional: tuple[str, ...] = ()
+
+
+@dataclass
+class Step:
+    """One stage at work: its inputs, its folder and the foreman who gets its tasks done."""
+
+    name: str
+    root: Path
+    inputs: Mapping[str, Corpus]
+    foreman: Foreman
+    identities: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, Path] = field(default_factory=dict)
+    sources: Mapping[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    ledger: Tally = field(default_factory=dict)
+    keys: Sequence[str] = ()
+    _rounds: int = 0
+
+    def file(self, role: str, name: str) -> Path:
+        """Return the path of file `name` of the corpus that plays `role`, or of the external file wired to it."""
+        return self.files[role] if role in self.files else self.inputs[role].root / DATA / name
+
+    def note(self, **facts: Any) -> None:
+        """Put JSON-able facts into the manifest, for people and for the report."""
+        self.facts.update(facts)
+
+    def partitions(self, size: int) -> int:
+        """Return how many partitions hold `size` bytes at some 64 MiB each: a matter of the data, never of workers."""
+        return int(max(1, min(MAX_PARTITIONS, -(-size // PARTITION_BYTES))))
+
+    def produce(self, fn: Callable[[Task, Attempt], Tally | None], todo: Sequence[Task]) -> Tally:
+        """Run tasks that write the corpus' files; return the sum of their tallies.
+
+        `fn` writes under `attempt.path(name)`, names beginning with the task's key, and says `attempt.rows(name, n)`
+        of every file that is a shard.
+        """
+        self.keys = LazySequence(len(todo), lambda index: todo[index].key)
+        return self.foreman.run(fn, todo, round_name=DATA)
+
+    def map_shards(
+        self,
+        fn: BatchFn,
+        *,
+        columns: Mapping[str, Sequence[str]],
+        schema: pa.Schema,
+        tally: Callable[[pa.RecordBatch, pa.RecordBatch], Tally] | None = None,
+        addressed: Blocks | None = None,
+    ) -> Tally:
+        """Write one shard per shard of the first role in `columns`: same stem, rows and row order.
+
+        The batches `fn` gets hold the asked columns of all roles. For a mask schema the ledger is kept as well; its
+        input then needs domain and bytes. With `addressed`, `fn(batch, rows)` also gets the rows sent to the batch's
+        addresses, sorted by address.
+
+        Returns: the sum of the tallies.
+        """
+        work = partial(
+            tasks.map_shard,
+            fn=fn,
+            schema=schema,
+            tally=tally,
+            fill=self._unwired(columns),
+            mask=schemas.is_mask(schema),
+            addressed=addressed,
+        )
+        todo = self._shard_tasks(columns, reusable=self._binding(fn, columns) if addressed is None else None)
+        totals = self.produce(work, todo)
+        self.ledger = ledger.ordered(totals.pop(tasks.LEDGER, {}))
+        return ledger.ordered(totals)
+
+    def scatter(
+        self,
+        fn: Callable[[pa.RecordBatch], tuple[pa.RecordBatch, np.ndarray]],
+        *,
+        columns: Mapping[str, Sequence[str]],
+        partitions: int,
+    ) -> Blocks:
+        """Shuffle, first round: send rows of every shard to partitions. `fn` returns rows and a destination for each."""
+        shard_tasks = self._shard_tasks(columns)
+        groups = min(len(shard_tasks), MAX_MAP_TASKS)
+        bounds = [len(shard_tasks) * g // groups for g in range(groups + 1)] if groups else [0]
+        todo = LazySequence(
+            groups,
+            lambda g: Task(part(g), payload=tuple(shard_tasks[i].payload for i in range(bounds[g], bounds[g + 1]))),
+        )
+        work = partial(tasks.scatter, fn=fn, partitions=partitions, fill=self._unwired(columns))
+        return self._blocks(work, todo, partitions)
+
+    def regroup(
+        self, blocks: Blocks, fn: Callable[[pa.Table], tuple[pa.Table, np.ndarray]], *, partitions: int
+    ) -> Blocks:
+        """Reduce every partition of `blocks` and send what comes out to new partitions."""
+        work = partial(tasks.regroup, fn=fn, blocks=blocks, partitions=partitions)
+        return self._blocks(work, _partition_tasks(blocks), partitions)
+
+    def to_shards(self, blocks: Blocks, fn: Callable[[pa.Table], pa.Table], *, role: str = "documents") -> Blocks:
+        """Reduce every partition and send the rows home: to the shard of `role` that their `address` names."""
+        shards = len(self.inputs[role].manifest.shards)
+        return self.regroup(blocks, partial(tasks.homeward, fn=fn), partitions=max(shards, 1))
+
+    def gather(
+        self,
+        blocks: Blocks,
+        fn: Callable[[pa.Table], pa.Table],
+        *,
+        schema: pa.Schema,
+        tally: Callable[[pa.Table], Tally] | None = None,
+    ) -> Tally:
+        """Shuffle, last round: write one shard per partition. `fn` is not called for a partition without rows."""
+        work = partial(tasks.gather, fn=fn, blocks=blocks, schema=schema, tally=tally)
+        return self.produce(work, _partition_tasks(blocks))
+
+    def fold(
+        self,
+        fn: Callable[[Iterator[pa.RecordBatch]], R],
+        combine: Callable[[R, R], R],
+        *,
+        columns: Mapping[str, Sequence[str]],
+    ) -> R | None:
+        """Return the small results of all shards, combined in shard order; None for a corpus without shards."""
+        work = partial(tasks.fold, fn=fn, fill=self._unwired(columns))
+        todo = self._shard_tasks(columns)
+        self._rounds += 1
+        results = self.foreman.collect(work, todo, label=f"fold-{self._rounds}")
+        return reduce(combine, (results[index] for index in range(len(todo)))) if todo else None
+
+    def write_file(self, name: str, content: bytes) -> None:
+        """Write one file of the corpus, such as a model or a plan; the corpus' only task."""
+        self.produce(partial(tasks.write_file, name=name, content=content), [Task(Path(name).stem)])
+
+    def _blocks(self, work: Callable[[Task, Attempt], Tally | None], todo: Sequence[Task], partitions: int) -> Blocks:
+        self._rounds += 1
+        round_name = f"scratch/{self._rounds}"
+        self.foreman.run(work, todo, round_name=round_name)
+        return Blocks(self.root / round_name, len(todo), partitions)
+
+    def _shard_tasks(self, columns: Mapping[str, Sequence[str]], reusable: str | None = None) -> Sequence[Task]:
+        wired = {role: tuple(names) for role, names in columns.items() if role in self.inputs}
+        corpora = [self.inputs[role] for role in wired]
+        _check_partners(wired, corpora)
+        wants_address = any(ADDRESS in names for names in wired.values())
+
+        def task(index: int) -> Task:
+            shards = [corpus.manifest.shards[index] for corpus in corpora]
+            parts = zip(corpora, shards, wired.values(), strict=True)
+            payload = ShardTask(
+                columns={c.path(s): tuple(n for n in names if n != ADDRESS) for c, s, names in parts},
+                first_address=index << 32,
+                with_address=wants_address,
+                ordinal=index,
+            )
+            origin = "" if reusable is None or wants_address else tasks.origin(reusable, shards)
+            return Task(stem(shards[0]), origin, payload)
+
+        return LazySequence(len(corpora[0].manifest.shards), task)
+
+    def _unwired(self, columns: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+        if missing := [role for role in columns if role not in self.inputs and role != "mask"]:
+            raise DataError(f"{self.name}: no corpus plays {missing}; wire it in the recipe's steps")
+        return tuple(columns["mask"]) if "mask" in columns and "mask" not in self.inputs else ()
+
+    def _binding(self, fn: BatchFn, columns: Mapping[str, Sequence[str]]) -> str | None:
+        """Return what the output depends on beside the shard's own content; None if that has no stable text."""
+        return tasks.binding(fn, {role: print_ for role, print_ in self.identities.items() if role not in columns})
+
+
+def stem(shard: Shard) -> str:
+    """Return the name that co-partitioned shards share."""
+    return shard.name.split(".", 1)[0]
+
+
+def _partition_tasks(blocks: Blocks) -> Sequence[Task]:
+    return LazySequence(blocks.partitions, lambda index: Task(part(index), payload=index))
+
+
+def _check_partners(roles: Mapping[str, Any], corpora: Sequence[Corpus]) -> None:
+    first = corpora[0].manifest.shards
+    for role, corpus in zip(roles, corpora, strict=True):
+        shards = corpus.manifest.shards
+        if len(shards) != len(first) or any(
+            a.rows != b.rows or stem(a) != stem(b) for a, b in zip(first, shards, strict=True)
+        ):
+            raise DataError(
+                f"{corpus.root} (as {role}) is not co-partitioned with {corpora[0].root}: {shards!r} against {first!r}. "
+                "Both must come from the same documents; check the inputs of this step."
+            )

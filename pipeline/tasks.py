@@ -1,0 +1,272 @@
+"""What a worker does: the bodies of the tasks that `Step`'s verbs make, and the foreman who hands them to a runner."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic, TypeVar, overload
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline import identity, ledger, store
+from pipeline.corpus import DATA, Shard
+from pipeline.errors import StageError
+from pipeline.execution.base import Failure, Runner, TasksFailed
+from pipeline.ledger import Tally
+from pipeline.parquet import ShardWriter, read_zipped, write_table
+from pipeline.schemas import ADDRESS
+from pipeline.shuffle import Blocks, BlockWriter, by_column
+from pipeline.store import Attempt, Earlier, Record
+
+T = TypeVar("T")
+R = TypeVar("R")
+BatchFn = Callable[..., pa.RecordBatch]
+
+LEDGER = "ledger"
+SHOWN_FAILURES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One unit of work: a key that names its files, and the identity of what they are made from ("": unknown)."""
+
+    key: str
+    identity: str = ""
+    payload: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class ShardTask:
+    """Where a worker finds the columns of one shard of every role."""
+
+    columns: Mapping[Path, tuple[str, ...]]
+    first_address: int
+    with_address: bool
+    ordinal: int
+
+
+class LazySequence(Sequence[T], Generic[T]):
+    """A sequence that makes its members when asked, so that a hundred thousand tasks weigh nothing."""
+
+    def __init__(self, length: int, make: Callable[[int], T]):
+        self._length = length
+        self._make = make
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[T]: ...
+    def __getitem__(self, index: int | slice) -> T | Sequence[T]:
+        if isinstance(index, slice):
+            chosen = range(self._length)[index]
+            return LazySequence(len(chosen), lambda i: self._make(chosen[i]))
+        if not -self._length <= index < self._length:
+            raise IndexError(index)
+        return self._make(index % self._length)
+
+
+@dataclass
+class Foreman:
+    """Hands the tasks of one step to a runner: skips what is finished, adopts what an earlier build made, sums tallies."""
+
+    stage: str
+    root: Path
+    runner: Runner
+    earlier: Earlier | None = None
+    watch: Callable[[int, int, Record | None], None] = lambda done, total, record: None
+
+    def run(self, fn: Callable[[Task, Attempt], Tally | None], todo: Sequence[Task], *, round_name: str) -> Tally:
+        """Get every task of a round committed; return the sum of their tallies."""
+        finished = store.recorded(self.root, round_name)
+        totals: Tally = {}
+        waiting: list[int] = []
+        for index, key in enumerate(task.key for task in todo):
+            if key in finished:
+                ledger.add(totals, Record.from_json(store.record_path(self.root, round_name, key).read_bytes()).tally)
+            else:
+                waiting.append(index)
+        done = len(todo) - len(waiting)
+        self.watch(done, len(todo), None)
+        work = partial(attempt, fn=fn, root=self.root, round_name=round_name, earlier=self.earlier)
+        for _, record in self._run(work, LazySequence(len(waiting), lambda i: todo[waiting[i]])):
+            done += 1
+            ledger.add(totals, record.tally)
+            self.watch(done, len(todo), record)
+        return totals
+
+    def collect(self, fn: Callable[[Task], R], todo: Sequence[Task], *, label: str) -> dict[int, R]:
+        """Return the result of every task by its index; nothing is written."""
+        return dict(self._run(fn, todo))
+
+    def _run(self, fn: Callable[[Task], R], todo: Sequence[Task]) -> Iterator[tuple[int, R]]:
+        try:
+            yield from self.runner.run(fn, todo)
+        except TasksFailed as failed:
+            raise _stage_error(self.stage, failed.failures, todo) from None
+
+
+def _stage_error(stage: str, failures: Sequence[Failure], todo: Sequence[Task]) -> StageError:
+    """Return one error that names every failed shard and its cause; the tracebacks go along for the log."""
+    shown = failures[:SHOWN_FAILURES]
+    lines = [f"  {todo[failure.index].key}: {failure.message}" for failure in shown]
+    if len(failures) > len(shown):
+        lines.append(f"  ... and {len(failures) - len(shown):,} more, all in the log")
+    head = f"{stage} failed on {len(failures):,} of {len(todo):,} tasks:"
+    tail = "finished tasks are kept: mend the cause and run the same command again to go on"
+    details = "\n".join(f"{stage} {todo[f.index].key} [{f.kind}, {f.attempts} tries]\n{f.traceback}" for f in failures)
+    return StageError("\n".join([head, *lines, tail]), details)
+
+
+def attempt(
+    task: Task,
+    *,
+    fn: Callable[[Task, Attempt], Tally | None],
+    root: Path,
+    round_name: str,
+    earlier: Earlier | None,
+) -> Record:
+    """Do one task and commit it; what an earlier corpus made from the same content is taken over instead."""
+    attempt = Attempt(root, task.key, round_name=round_name)
+    try:
+        record = earlier.find(task.identity) if earlier and task.identity and round_name == DATA else None
+        if record is not None and earlier is not None:
+            return attempt.adopt(record, earlier.folder)
+        return attempt.commit(fn(task, attempt) or {}, task.identity)
+    except BaseException:
+        attempt.abort()
+        raise
+
+
+def origin(binding: str, shards: Iterable[Shard]) -> str:
+    """Return the identity of a map task's output: what binds the function, and the content of its shards."""
+    return hashlib.sha256("|".join([binding, *(shard.checksum for shard in shards)]).encode()).hexdigest()[:32]
+
+
+def binding(fn: BatchFn, whole: Mapping[str, str]) -> str | None:
+    """Return a digest of a batch function, what is bound into it and the whole inputs beside it.
+
+    None when something bound has no stable text (an array, a table): such an output is never taken over.
+    """
+    bound = {"args": fn.args, "kwargs": fn.keywords} if isinstance(fn, partial) else {}
+    inner = fn.func if isinstance(fn, partial) else fn
+    name = f"{inner.__module__}.{inner.__qualname__}"
+    try:
+        return identity.digest({"fn": name, "bound": bound, "inputs": dict(whole)})
+    except (TypeError, ValueError):
+        return None
+
+
+def batches(task: ShardTask, fill: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
+    """Yield a shard's batches; `fill` are the mask columns to supply because no mask is wired: all kept."""
+    for batch in read_zipped(task.columns, task.first_address if task.with_address else None):
+        for name in fill:
+            kept = pa.array(np.ones(batch.num_rows, bool)) if name == "keep" else pa.nulls(batch.num_rows, pa.string())
+            batch = batch.append_column(name, kept)
+        yield batch
+
+
+def map_shard(
+    task: Task,
+    attempt: Attempt,
+    *,
+    fn: BatchFn,
+    schema: pa.Schema,
+    tally: Callable[[pa.RecordBatch, pa.RecordBatch], Tally] | None,
+    fill: tuple[str, ...],
+    mask: bool,
+    addressed: Blocks | None,
+) -> Tally:
+    """Write the output shard of one input shard."""
+    name = f"{task.key}.parquet"
+    rows = addressed.read(task.payload.ordinal) if addressed else None
+    rows = by_column(rows, ADDRESS) if rows is not None else None
+    totals: Tally = {}
+    with ShardWriter(attempt.path(name), schema) as writer:
+        for batch in batches(task.payload, fill):
+            first = task.payload.first_address + writer.rows
+            result = fn(batch, _between(rows, first, batch.num_rows)) if addressed else fn(batch)
+            writer.write(result)
+            if mask:
+                ledger.add(totals, {LEDGER: ledger.count_decisions(batch, result)})
+            if tally:
+                ledger.add(totals, tally(batch, result))
+    attempt.rows(name, writer.rows)
+    return totals
+
+
+def _between(rows: pa.Table | None, first: int, count: int) -> pa.Table | None:
+    if rows is None:
+        return None
+    low, high = np.searchsorted(rows[ADDRESS].to_numpy(), np.array([first, first + count], np.uint64))
+    return rows.slice(low, high - low)
+
+
+def scatter(
+    task: Task,
+    attempt: Attempt,
+    *,
+    fn: Callable[[pa.RecordBatch], tuple[pa.RecordBatch, np.ndarray]],
+    partitions: int,
+    fill: tuple[str, ...],
+) -> Tally:
+    """Send the rows of a group of shards to partitions."""
+    with BlockWriter(attempt.path(f"{task.key}.blocks"), partitions) as writer:
+        for shard in task.payload:
+            for batch in batches(shard, fill):
+                writer.add(*fn(batch))
+    return {}
+
+
+def regroup(
+    task: Task,
+    attempt: Attempt,
+    *,
+    fn: Callable[[pa.Table], tuple[pa.Table, np.ndarray]],
+    blocks: Blocks,
+    partitions: int,
+) -> Tally:
+    """Reduce one partition and send the result to new partitions."""
+    with BlockWriter(attempt.path(f"{task.key}.blocks"), partitions) as writer:
+        table = blocks.read(task.payload)
+        if table is not None:
+            writer.add(*fn(table))
+    return {}
+
+
+def homeward(table: pa.Table, *, fn: Callable[[pa.Table], pa.Table]) -> tuple[pa.Table, np.ndarray]:
+    """Return `fn(table)` with the shard ordinal of every row's address as its destination."""
+    rows = fn(table)
+    return rows, (rows[ADDRESS].to_numpy() >> np.uint64(32)).astype(np.uint32)
+
+
+def gather(
+    task: Task,
+    attempt: Attempt,
+    *,
+    fn: Callable[[pa.Table], pa.Table],
+    blocks: Blocks,
+    schema: pa.Schema,
+    tally: Callable[[pa.Table], Tally] | None,
+) -> Tally:
+    """Write the output shard of one partition."""
+    name = f"{task.key}.parquet"
+    table = blocks.read(task.payload)
+    result = schema.empty_table() if table is None else fn(table)
+    attempt.rows(name, write_table(attempt.path(name), result))
+    return tally(result) if tally else {}
+
+
+def fold(task: Task, *, fn: Callable[[Iterator[pa.RecordBatch]], R], fill: tuple[str, ...]) -> R:
+    """Return the small result of one shard."""
+    return fn(batches(task.payload, fill))
+
+
+def write_file(task: Task, attempt: Attempt, *, name: str, content: bytes) -> Tally:
+    """Write one whole file."""
+    attempt.path(name).write_bytes(content)
+    return {}
