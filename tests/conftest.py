@@ -6,10 +6,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pipeline.execution.local import LocalRunner
 
 from pipeline import store
 from pipeline.corpus import Corpus, Manifest
+from pipeline.execution.local import LocalRunner
 from pipeline.identity import digest
 from pipeline.kernels import hashing
 from pipeline.ledger import check

@@ -1,0 +1,45 @@
+"""Every stage a recipe may name, and where it lives. Adding one is a line here."""
+
+import difflib
+import importlib
+
+from pipeline.errors import ConfigError
+from pipeline.stage import Stage
+
+STAGES: dict[str, str] = {
+    "ingest": "pipeline.ingest.stage:INGEST",
+    "dedup.exact": "pipeline.dedup.exact:EXACT",
+    "dedup.sign": "pipeline.dedup.sign:SIGN",
+    "dedup.match": "pipeline.dedup.match:MATCH",
+    "dedup.cluster": "pipeline.dedup.cluster:CLUSTER",
+    "dedup.keep": "pipeline.dedup.keep:KEEP",
+    "quality.train": "pipeline.quality.train:TRAIN",
+    "quality.score": "pipeline.quality.score:SCORE",
+    "quality.select": "pipeline.quality.select:SELECT",
+    "tokens.train": "pipeline.tokens.train:TRAIN",
+    "tokens.encode": "pipeline.tokens.encode:ENCODE",
+    "tokens.pack": "pipeline.tokens.pack:PACK",
+    "tokens.megatron": "pipeline.tokens.megatron:MEGATRON",
+    "mixture.plan": "pipeline.mixture.plan:PLAN",
+}
+
+
+def find(name: str, version: int | None, where: str) -> Stage:
+    """Return the stage called `name`: one of ours, or `module:name`, a user's own.
+
+    Raises:
+        ConfigError: there is none; says which there are.
+    """
+    if name in STAGES:
+        module, attribute = STAGES[name].split(":")
+        stage: Stage = getattr(importlib.import_module(module), attribute)
+        return stage
+    if ":" in name:
+        from pipeline import custom
+
+        return custom.stage(name, version, where)
+    near = difflib.get_close_matches(name, STAGES, 1, 0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ConfigError(
+        f"{where}: no stage is called {name!r}{hint} There are {', '.join(STAGES)}, and `module:name` for one of yours."
+    )

@@ -1,0 +1,166 @@
+"""The verbs of a step: what map, shuffle and fold promise, on tiny corpora."""
+
+from collections import Counter
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from pipeline import schemas, store
+from pipeline.errors import DataError, StageError
+from pipeline.execution.local import LocalRunner
+from pipeline.schemas import ADDRESS
+from pipeline.stage import Params, Stage, Step
+from pipeline.store import Earlier
+from pipeline.tasks import Foreman
+from tests.conftest import read, run_stage, write_documents
+
+SHARDS = [[(f"text {i} {j} " * (1 + j), "ab"[j % 2]) for j in range(7 + i)] for i in range(3)]
+LENGTH = pa.schema([("doc_id", schemas.DOC_ID), ("length", pa.int64())])
+SMALL = schemas.mask()
+
+
+class NoParams(Params):
+    """Nothing to set."""
+
+
+def length_batch(batch):
+    lengths = pc.cast(pc.binary_length(batch["text"]), pa.int64())
+    return pa.RecordBatch.from_arrays([batch["doc_id"], lengths], schema=LENGTH)
+
+
+def lengths(step, params):
+    """Write the length of every document."""
+    step.map_shards(length_batch, columns={"documents": ("doc_id", "text")}, schema=LENGTH)
+
+
+def small_batch(batch, least=30):
+    decided = schemas.decide(batch, pc.less(batch["bytes"], least), "small")
+    return pa.RecordBatch.from_pydict(decided, schema=SMALL)
+
+
+def drop_small(step, params):
+    """Drop small documents."""
+    step.map_shards(small_batch, columns={"documents": ("domain", "bytes"), "mask": schemas.MASK}, schema=SMALL)
+
+
+def by_length(batch):
+    lengths = pc.binary_length(batch["text"]).to_numpy().astype(np.uint32)
+    rows = pa.RecordBatch.from_pydict({"length": lengths, ADDRESS: batch[ADDRESS]})
+    return rows, lengths % 5
+
+
+def count_equal(table):
+    counts = Counter(table["length"].to_pylist())
+    same = pa.array([counts[n] for n in table["length"].to_pylist()])
+    return pa.table({ADDRESS: table[ADDRESS], "same": same})
+
+
+def same_batch(batch, rows):
+    assert rows is not None
+    assert rows[ADDRESS].to_pylist() == batch[ADDRESS].to_pylist()
+    return pa.RecordBatch.from_arrays([rows["same"].combine_chunks()], ["same"])
+
+
+def equals(step, params):
+    """Write, beside every document, how many have its length: a shuffle there and back."""
+    columns = {"documents": ("text", ADDRESS)}
+    blocks = step.scatter(by_length, columns=columns, partitions=5)
+    home = step.to_shards(blocks, count_equal)
+    schema = pa.schema([("same", pa.int64())])
+    step.map_shards(same_batch, columns={"documents": (ADDRESS,) + ("domain",)}, schema=schema, addressed=home)
+
+
+def stage_of(run, *inputs, optional=()):
+    return Stage(run.__name__, 1, NoParams, inputs or ("documents",), run, optional)
+
+
+@pytest.fixture
+def documents(tmp_path):
+    return write_documents(tmp_path / "documents", SHARDS)
+
+
+def test_a_map_keeps_names_rows_and_order(documents, tmp_path):
+    out = run_stage(tmp_path / "out", stage_of(lengths), NoParams(), documents=documents)
+    assert [(s.name, s.rows) for s in out.manifest.shards] == [(s.name, s.rows) for s in documents.manifest.shards]
+    assert read(out)["length"].to_pylist() == [len(text) for shard in SHARDS for text, _ in shard]
+
+
+def test_a_mask_is_cumulative_and_its_books_balance(documents, tmp_path):
+    stage = stage_of(drop_small, optional=("mask",))
+    first = run_stage(tmp_path / "one", stage, NoParams(), documents=documents)
+    again = run_stage(tmp_path / "two", stage, NoParams(), documents=documents, mask=first)
+    assert read(first).equals(read(again))
+    books = first.manifest.ledger["a"]
+    sizes = [len(text) for shard in SHARDS for text, domain in shard if domain == "a"]
+    assert books["rows_in"] == len(sizes)
+    assert books["bytes_in"] == sum(sizes)
+    assert books["dropped"] == {"small": sum(n < 30 for n in sizes)}
+    assert "dropped" not in again.manifest.ledger["a"], "what was dropped before is not counted twice"
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_a_shuffle_there_and_back_finds_every_row(documents, tmp_path, workers):
+    with LocalRunner(workers) as runner:
+        out = run_stage(tmp_path / "out", stage_of(equals), NoParams(), runner=runner, documents=documents)
+    lengths = [len(text) for shard in SHARDS for text, _ in shard]
+    counts = Counter(lengths)
+    assert read(out)["same"].to_pylist() == [counts[n] for n in lengths]
+
+
+def fold_lengths(batches):
+    return sum(pc.sum(batch["bytes"]).as_py() for batch in batches)
+
+
+def test_a_fold_combines_in_shard_order(documents, tmp_path):
+    foreman = Foreman("t", tmp_path / "out", LocalRunner(1))
+    step = Step("t", tmp_path / "out", {"documents": documents}, foreman)
+    total = step.fold(fold_lengths, lambda a, b: a + b, columns={"documents": ("bytes",)})
+    assert total == sum(len(text) for shard in SHARDS for text, _ in shard)
+
+
+def fail_on_second(batch):
+    if batch["domain"][0].as_py() == "a" and batch.num_rows == 8:
+        raise ValueError("no such luck")
+    return pa.RecordBatch.from_arrays([batch["domain"]], ["domain"])
+
+
+def failing(step, params):
+    """Fail on the shard of eight rows."""
+    step.map_shards(fail_on_second, columns={"documents": ("domain",)}, schema=pa.schema([("domain", pa.string())]))
+
+
+def test_a_failed_shard_is_named_and_the_others_are_kept(documents, tmp_path):
+    with pytest.raises(StageError, match=r"(?s)failing failed on 1 of 3.*part-00001.*ValueError: no such luck.*kept"):
+        run_stage(tmp_path / "out", stage_of(failing), NoParams(), documents=documents)
+    assert store.recorded(tmp_path / "out", "data") == {"part-00000", "part-00002"}
+    assert store.open_corpus(tmp_path / "out") is None
+
+
+def test_corpora_of_other_documents_are_refused_as_partners(documents, tmp_path):
+    other = write_documents(tmp_path / "other", SHARDS[:2])
+    stage = stage_of(drop_small, optional=("mask",))
+    mask = run_stage(tmp_path / "mask", stage, NoParams(), documents=other)
+    with pytest.raises(DataError, match="not co-partitioned"):
+        run_stage(tmp_path / "out", stage, NoParams(), documents=documents, mask=mask)
+
+
+def test_a_shard_made_from_the_same_content_is_taken_over(documents, tmp_path):
+    first = run_stage(tmp_path / "first", stage_of(lengths), NoParams(), documents=documents)
+    moved = write_documents(tmp_path / "moved", [[("new", "a")], *SHARDS[1:]])
+    foreman = Foreman("lengths", tmp_path / "out", LocalRunner(1), Earlier(first))
+    step = Step("lengths", tmp_path / "out", {"documents": moved}, foreman)
+    lengths(step, NoParams())
+    same = [
+        (tmp_path / "out/data" / s.name).stat().st_ino == first.path(s).stat().st_ino for s in first.manifest.shards
+    ]
+    assert same == [False, True, True]
+
+
+def test_a_function_bound_to_arrays_is_never_taken_over():
+    from pipeline.tasks import binding
+
+    assert binding(partial(small_batch, least=3), {}) != binding(partial(small_batch, least=4), {})
+    assert binding(partial(small_batch, least=np.arange(3)), {}) is None
