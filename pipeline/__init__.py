@@ -1,1 +1,25 @@
-"""corpusmill: raw Parquet text to training-ready token arrays."""
+"""corpusmill: raw Parquet text to training-ready token arrays.
+
+`pipeline.build`, `plan`, `show`, `report`, `explain`, `sample`, `init` are the commands as functions; `PackedDataset`
+reads what a build has packed. Everything is loaded when first used, so that importing this costs nothing.
+"""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {name: "pipeline.api" for name in ("build", "explain", "init", "plan", "report", "sample", "show")}
+_HOMES["PackedDataset"] = "pipeline.tokens.loader"
+
+__all__ = [*sorted(_HOMES), "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'pipeline' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,5 @@
+"""`python -m pipeline` is `corpusmill`."""
+
+from pipeline.cli import main
+
+main()

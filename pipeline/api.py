@@ -1,0 +1,136 @@
+"""The verbs of the command line as Python functions: `pipeline.build("recipe.yaml", on="profile.yaml")`.
+
+A recipe or a profile is the path of a YAML file or the model itself. All raise `pipeline.errors.PipelineError`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline import builds, explanation, preflight, starter
+from pipeline.builds import Build, Watcher
+from pipeline.config import Profile, Recipe, load
+from pipeline.plans import Planned
+
+if TYPE_CHECKING:
+    from pipeline.describe import Description
+    from pipeline.sample_corpus import SampleSummary
+
+RecipeLike = str | Path | Recipe
+ProfileLike = str | Path | Profile | None
+
+
+@dataclass(frozen=True)
+class PlannedBuild:
+    """What `build` would do: the steps in order, which of them are finished, and why the others have to run."""
+
+    recipe: Recipe
+    profile: Profile
+    steps: list[Planned]
+    report: "preflight.SourceTotals"
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return a row per step: name, stage, folder, state (kept or run), why, rows and bytes where they are known."""
+        record = builds.read_record(builds.folder_of(self.recipe, self.profile)) or {"steps": {}}
+        return [self._row(step, record["steps"].get(step.name)) for step in self.steps]
+
+    def _row(self, step: Planned, before: dict[str, Any] | None) -> dict[str, Any]:
+        corpus = step.finished()
+        row = {"step": step.name, "stage": step.stage.name, "folder": step.folder.name}
+        if corpus is not None:
+            return row | {"state": "kept", "why": "", "rows": corpus.manifest.rows, "bytes": corpus.manifest.bytes}
+        known = {"rows": self.report.rows, "bytes": self.report.bytes} if step.sources else {"rows": None, "bytes": None}
+        return row | {"state": "run", "why": step.why(before), **known}
+
+
+def plan(recipe: RecipeLike, on: ProfileLike = None) -> PlannedBuild:
+    """Return what a build would run, what it would keep and why; nothing is changed.
+
+    Raises:
+        ConfigError: anything that can be refused before the first task.
+    """
+    recipe, profile = _recipe(recipe), _profile(on)
+    steps, totals, _ = preflight.check(recipe, profile)
+    return PlannedBuild(recipe, profile, steps, totals)
+
+
+def build(recipe: RecipeLike, on: ProfileLike = None, *, watcher: Watcher | None = None) -> Build:
+    """Check everything, run what is not finished, return the build.
+
+    Raises:
+        ConfigError: nothing has run.
+        PipelineError: a step failed; what is finished is kept, the same call goes on from there.
+    """
+    recipe, profile = _recipe(recipe), _profile(on)
+    steps, _, remember = preflight.check(recipe, profile)
+    preflight.writable(profile.root)
+    remember()
+    return builds.run(recipe, profile, steps, watcher or Silent())
+
+
+def show(path: str | Path, *, row: int | None = None, verify: bool = False) -> "Description":
+    """Return a description of a corpus, a build, packed sequences or plain Parquet."""
+    from pipeline import describe
+
+    return describe.show(Path(path), row=row, verify=verify)
+
+
+def report(folder: str | Path, to: str | Path | None = None) -> Path:
+    """Write the HTML page of a finished build from its manifests and return its path.
+
+    Args:
+        folder: the build's folder, its name under the default root, or its recipe.
+    """
+    from pipeline.reporting.page import write_report
+
+    return write_report(builds.open_build(find_build(folder)), None if to is None else Path(to))
+
+
+def explain(left: str | Path, right: str | Path) -> "list[explanation.Difference]":
+    """Return why two corpora, or the steps of two builds, have different fingerprints, field by field."""
+    return explanation.explain(Path(left), Path(right))
+
+
+def sample(directory: str | Path, tell: Callable[[str], None] = print) -> "SampleSummary":
+    """Make the real multi-domain sample corpus in `directory`; a second call finds it there."""
+    from pipeline import sample_corpus
+
+    return sample_corpus.sample(Path(directory), tell)
+
+
+def init(directory: str | Path) -> list[Path]:
+    """Write a starter recipe and profile with comments; never overwrites."""
+    return starter.init(Path(directory))
+
+
+def find_build(given: str | Path, root: Path | None = None) -> Path:
+    """Return the folder of a build given as that folder, as a name under the root, or as its recipe file."""
+    path = Path(given)
+    root = root or Profile().root
+    if path.suffix in (".yaml", ".yml"):
+        return builds.folder_of(load(path, Recipe), Profile(root=root))
+    return path if path.exists() else root / "builds" / str(given)
+
+
+class Silent:
+    """A watcher that says nothing."""
+
+    def begin(self, step: Planned, index: int, total: int) -> None:
+        """Say nothing."""
+
+    def shard(self, done: int, total: int, record: Any) -> None:
+        """Say nothing."""
+
+    def end(self, step: Planned, corpus: Any, *, kept: bool, seconds: float) -> None:
+        """Say nothing."""
+
+
+def _recipe(recipe: RecipeLike) -> Recipe:
+    return recipe if isinstance(recipe, Recipe) else load(recipe, Recipe)
+
+
+def _profile(profile: ProfileLike) -> Profile:
+    if profile is None:
+        return Profile()
+    return profile if isinstance(profile, Profile) else load(profile, Profile)

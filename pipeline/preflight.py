@@ -1,0 +1,89 @@
+"""Everything that can be refused before the first task: files, footers, graph, params, models, room on the disk."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline import plans, store
+from pipeline.config import Profile, Recipe
+from pipeline.errors import ConfigError
+from pipeline.ingest.inspect import inspect_sources
+from pipeline.ingest.sources import Cache, SourceFiles, SourceSpec
+from pipeline.plans import Planned
+from pipeline.screen import human
+
+DISK_SHARE = 0.6
+"""Compressed documents and tokens need about this much of the text's bytes; less free is refused."""
+
+
+@dataclass(frozen=True)
+class SourceTotals:
+    """What the footers of all sources tell: rows (JSON Lines are not counted before they are read) and bytes of text."""
+
+    rows: int
+    bytes: int
+
+
+def check(recipe: Recipe, profile: Profile) -> tuple[list[Planned], SourceTotals, Callable[[], None]]:
+    """Return the plan, the sources' totals, and a function that remembers the files' checksums for the next plan.
+
+    Raises:
+        ConfigError: whatever would have failed later; the message says what to do.
+    """
+    specs = {
+        name: SourceSpec(**source.model_dump(mode="json"))  # the same fields: a source is a spec with defaults
+        for name, source in recipe.sources.items()
+    }
+    known = _remembered(profile.root)
+    report = inspect_sources(specs, unreadable_files=recipe.ingest.unreadable_files, cache=known)
+    sources: dict[str, SourceFiles] = report.sources
+    prints = {name: files.fingerprint for name, files in sources.items()}
+    steps = plans.plan(recipe, profile, sources, prints)
+    for step in steps:
+        if step.stage.check is not None:
+            step.stage.check(step.params, step.files, tuple(recipe.sources))
+    totals = SourceTotals(sum(s.rows for s in sources.values()), sum(s.text_bytes for s in sources.values()))
+    _room(profile.root, steps, totals)
+    return steps, totals, lambda: store.write_atomic(_cache_path(profile.root), json.dumps(known))
+
+
+def writable(root: Path) -> None:
+    """Make the root and see that it can be written.
+
+    Raises:
+        ConfigError: it cannot; says why.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"root: {root} cannot be made: {error}; name another `root` in the profile") from None
+    if not os.access(root, os.W_OK):
+        raise ConfigError(f"root: {root} is not writable for this user; name another `root` in the profile")
+
+
+def _room(root: Path, steps: list[Planned], totals: SourceTotals) -> None:
+    if all(step.finished() for step in steps if step.sources):
+        return
+    there = next(path for path in (root.absolute(), *root.absolute().parents) if path.exists())
+    free, needed = shutil.disk_usage(there).free, int(totals.bytes * DISK_SHARE)
+    if free < needed:
+        raise ConfigError(
+            f"root: {there} has {human(free)} free, a build of {human(totals.bytes)} of text needs about {human(needed)}; "
+            "make room or name another `root` in the profile"
+        )
+
+
+def _cache_path(root: Path) -> Path:
+    return root / "checksums.json"
+
+
+def _remembered(root: Path) -> Cache:
+    """Return the checksums of files seen before; a damaged cache is no cache."""
+    try:
+        cache: Cache = json.loads(_cache_path(root).read_text(encoding="utf-8"))
+        return cache
+    except (OSError, ValueError):
+        return {}
