@@ -1,0 +1,174 @@
+"""Features and probabilities against a slow twin and against official fastText."""
+
+import math
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.kernels import fasttext_features, fasttext_hash
+from pipeline.kernels.fasttext import CHUNK_BYTES, Scorer
+from pipeline.kernels.fasttext_model import parse
+from pipeline.schemas import text_buffers
+from tests.kernels import official_fasttext as official
+from tests.kernels import reference_fasttext as twin
+
+PIECES = [
+    *official.WORDS,
+    "</s>",
+    "__label__1",
+    "__label__zzz",
+    "__class__1",
+    "__class__",
+    "__label_",
+    "unseen",
+    "</s>x",
+]
+SPACES = [" ", "\n", "\t", "\r", "\v", "\f", "\0", "  ", "\u00a0", ""]
+TEXTS = st.lists(st.tuples(st.sampled_from(PIECES) | st.text(max_size=5), st.sampled_from(SPACES)), max_size=40).map(
+    lambda pairs: "".join(word + space for word, space in pairs)
+)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("official")
+    return {name: official.train(folder, name) for name in official.MODELS}
+
+
+@pytest.fixture(scope="module")
+def models(files):
+    return {name: parse(path.read_bytes()) for name, path in files.items()}
+
+
+def buffers(texts):
+    return text_buffers(pa.array(texts, pa.large_string()))
+
+
+def fuzzed(n, seed):
+    rng = np.random.default_rng(seed)
+    for _ in range(n):
+        length = int(rng.integers(0, 60))
+        yield "".join(str(rng.choice(PIECES)) + str(rng.choice(SPACES)) for _ in range(length))
+
+
+def worst_difference(path, texts):
+    """The largest |P - official P|; both must predict nothing for the same texts."""
+    scorer = Scorer(parse(path.read_bytes()))
+    ours = scorer.probabilities(*buffers(texts))
+    worst = 0.0
+    for row, expected, text in zip(ours, official.predict(path, texts), texts, strict=True):
+        if not expected:
+            assert np.isnan(row).all(), text
+            continue
+        assert set(expected) == set(scorer.labels)
+        worst = max(worst, *(abs(row[scorer.labels.index(label)] - p) for label, p in expected.items()))
+    return worst
+
+
+@pytest.mark.parametrize("name", official.MODELS)
+def test_probabilities_equal_official_fasttext_on_fuzzed_texts(files, name):
+    texts = [*fuzzed(1500, 1), "", " ", "</s>", "a", "</s> a", "a </s>", "__label__1", "\n\n", "a\nb", "a\0b"]
+    assert worst_difference(files[name], texts) <= 1e-6
+
+
+# Official fastText adds up in float32; over the ten thousands of character n-grams of a long document that shows.
+@pytest.mark.shared
+@pytest.mark.parametrize(("name", "tolerance"), [("bigrams", 1e-6), ("everything", 1e-5), ("pruned", 1e-5)])
+def test_probabilities_equal_official_fasttext_on_real_documents(files, name, tolerance, shared):
+    for source in ("web-00000", "code-00000", "multilingual-00000"):
+        texts = pq.read_table(shared / f"data/small/{source}.parquet")["text"].to_pylist()[:300]
+        assert worst_difference(files[name], texts) <= tolerance
+
+
+@pytest.mark.parametrize("name", official.MODELS)
+@given(texts=st.lists(TEXTS, max_size=8))
+@settings(max_examples=40, deadline=None)
+def test_features_equal_the_slow_twin(models, name, texts):
+    model = models[name]
+    rows, offsets = fasttext_features.document_features(*buffers(texts), fasttext_features.lookup_of(model))
+    for d, text in enumerate(texts):
+        found = sorted(rows[offsets[d] : offsets[d + 1]].tolist())
+        assert found == sorted(twin.features(text.encode(), model))
+
+
+@pytest.mark.parametrize("name", ["bigrams", "unigrams", "many labels", "quantised"])
+@given(texts=st.lists(TEXTS, max_size=8))
+@settings(max_examples=40, deadline=None)
+def test_probabilities_equal_the_slow_twin(models, name, texts):
+    expected = [twin.probabilities(text.encode(), models[name]) for text in texts]
+    found = Scorer(models[name]).probabilities(*buffers(texts))
+    np.testing.assert_allclose(found, np.array(expected).reshape(found.shape), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["bigrams", "unigrams"])
+def test_long_documents_and_long_tokens_are_whole_across_pieces(models, files, name):
+    rng = np.random.default_rng(3)
+    words = rng.choice(official.WORDS, 3 * CHUNK_BYTES).tolist()
+    texts = [
+        " ".join(words),
+        "the " + "y" * (3 * CHUNK_BYTES) + " of",
+        "é" * CHUNK_BYTES,
+        " " * (3 * CHUNK_BYTES) + "a",
+    ]
+    texts += [" ".join(words[:3000]) + " __label__1 " + " ".join(words[3000:]), " ".join(words[:5000]) + " </s> a b"]
+    texts += ["x" * (CHUNK_BYTES - shift) + " the of" for shift in range(-3, 8)]
+    expected = [twin.probabilities(text.encode(), models[name]) for text in texts]
+    np.testing.assert_allclose(Scorer(models[name]).probabilities(*buffers(texts)), expected, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["bigrams", "many labels", "characters"])
+def test_a_document_depends_on_its_own_text_only(models, name):
+    texts = list(fuzzed(200, 7))
+    scorer = Scorer(models[name])
+    whole = scorer.probabilities(*buffers(texts))
+    order = np.random.default_rng(0).permutation(len(texts))
+    assert np.array_equal(scorer.probabilities(*buffers([texts[i] for i in order])), whole[order], equal_nan=True)
+    sliced = pa.array(texts, pa.large_string()).slice(50, 70)
+    assert np.array_equal(scorer.probabilities(*text_buffers(sliced)), whole[50:120], equal_nan=True)
+
+
+@pytest.mark.parametrize("name", ["bigrams", "many labels"])
+def test_documents_that_are_not_kept_have_no_probability_and_change_no_other(models, name):
+    texts = [*fuzzed(60, 9), "a __label__1 b"]
+    keep = np.random.default_rng(1).random(len(texts)) < 0.5
+    scorer = Scorer(models[name])
+    whole = scorer.probabilities(*buffers(texts))
+    some = scorer.probabilities(*buffers(texts), keep)
+    assert np.isnan(some[~keep]).all()
+    assert np.array_equal(some[keep], whole[keep], equal_nan=True)
+
+
+def test_a_model_with_two_labels_and_bigrams_is_collapsed_and_gives_what_the_general_kernel_gives(models):
+    texts = list(fuzzed(500, 11))
+    collapsed, general = Scorer(models["bigrams"]), Scorer(models["bigrams"])
+    assert collapsed._packed is not None
+    general._packed = None
+    found, expected = (scorer.probabilities(*buffers(texts)) for scorer in (collapsed, general))
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def test_other_losses_are_refused_by_name(tmp_path):
+    model = parse(official.train(tmp_path, "unigrams", loss="ova").read_bytes())
+    with pytest.raises(ValueError, match="loss is one-vs-all; only softmax"):
+        Scorer(model)
+
+
+@given(st.floats(-745, 745))
+def test_the_exponential_is_exact_to_the_last_digits(x):
+    assert fasttext_hash.exp(x) == pytest.approx(math.exp(max(min(x, 700), -700)), rel=1e-15)
+
+
+@given(st.integers(0, 2**64 - 1), st.integers(1, 2**31 - 1))
+def test_the_quick_remainder_is_the_remainder(value, divisor):
+    inverse = np.uint64((2**64 - 1) // divisor)
+    assert fasttext_hash.modulo(np.uint64(value), np.uint64(divisor), inverse) == value % divisor
+
+
+@given(st.binary(max_size=30))
+def test_the_low_half_of_a_key_is_fasttexts_hash(token):
+    data = fasttext_features.frozen(np.frombuffer(token + b"\0", np.uint8))
+    assert int(fasttext_hash.key_of(data, 0, len(token))) & 0xFFFFFFFF == twin.fnv(token)
