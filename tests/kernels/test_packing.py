@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-import reference_packing as twin
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.kernels import packing
+from tests.kernels import reference_packing as twin
 
 LIMITS = st.sampled_from([1, 2, 7, 63, 64, 65, 300, 5000])
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-import reference_permutation as twin
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.kernels.permutation import key_of, permuted
+from tests.kernels import reference_permutation as twin
 
 KEYS = st.integers(0, 2**64 - 1)
 

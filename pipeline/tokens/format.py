@@ -1,0 +1,168 @@
+"""Packed sequences on disk: plain `.npy` files that any language can map, and a manifest that lists them.
+
+A corpus folder holds `manifest.json` and, under `data/`, three files a part:
+
+    part-00000.rows.npy      [n, L] uint16 or uint32   tokens; a document ends in EOS, the rest of a row is padding
+    part-00000.offsets.npy   [n + 1] int64             row i's segments are segments[offsets[i]:offsets[i + 1]]
+    part-00000.segments.npy  [S] SEGMENT               what lies where in a row, from left to right
+
+A segment is one piece of one document, or the padding at a row's end (`domain` = PADDING, doc_id zeros). A document
+longer than L is cut into full rows and a rest, each a segment that says where in the document it starts. EOS stands
+once, at a document's end; a document cut short by the token budget has none.
+
+Facts of the manifest: sequence_length, dtype, eos_id, pad_id, vocab_size, domains (the names behind `domain`), tokens
+(all that is not padding).
+
+numpy and the standard library only: the trainer imports this.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import DataError
+
+PADDING = 0xFFFF
+MAX_DOMAINS = PADDING
+
+SEGMENT = np.dtype(
+    [
+        ("doc_id", "<u8", (2,)),  # the document; zeros for padding
+        ("start", "<u8"),  # offset of the segment's first token in its document
+        ("end", "<u4"),  # offset behind the segment's last token in its row
+        ("domain", "<u2"),  # index into the manifest's domains; PADDING for padding
+        ("epoch", "<u2"),  # 0 for the first time a document is used
+    ]
+)
+
+ROWS, OFFSETS, SEGMENTS = ".rows.npy", ".offsets.npy", ".segments.npy"
+_FACTS = ("sequence_length", "dtype", "eos_id", "pad_id", "vocab_size", "domains", "tokens")
+
+
+def token_dtype(vocab_size: int) -> np.dtype:
+    """Return the narrowest dtype that holds every token id of a vocabulary."""
+    return np.dtype("<u2") if vocab_size <= 1 << 16 else np.dtype("<u4")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of packed sequences: where it lies, how many rows it holds, and the sizes its files must have."""
+
+    stem: Path
+    rows: int
+    bytes: tuple[int, int, int]
+
+    def paths(self) -> tuple[Path, Path, Path]:
+        """Return the files of rows, offsets and segments."""
+        return tuple(self.stem.with_name(self.stem.name + kind) for kind in (ROWS, OFFSETS, SEGMENTS))  # type: ignore[return-value]
+
+    def check(self) -> None:
+        """Raise DataError unless the three files are there, as long as the manifest says."""
+        for path, expected in zip(self.paths(), self.bytes, strict=True):
+            found = path.stat().st_size if path.exists() else None
+            if found != expected:
+                state = "is missing" if found is None else f"has {found:,} bytes"
+                raise DataError(
+                    f"{path} {state}; the manifest says {expected:,} bytes. Copy the folder again, or build it again."
+                )
+
+    def open(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return rows [n, L], offsets [n + 1] and segments [S], mapped and not read."""
+        return tuple(_mapped(path) for path in self.paths())  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What the manifest of packed sequences says."""
+
+    root: Path
+    fingerprint: str
+    sequence_length: int
+    dtype: np.dtype
+    eos_id: int
+    pad_id: int
+    vocab_size: int
+    domains: tuple[str, ...]
+    tokens: int
+    parts: tuple[Part, ...]
+
+    @property
+    def rows(self) -> int:
+        return sum(part.rows for part in self.parts)
+
+
+def write_part(
+    path: Callable[[str], Path], stem: str, rows: np.ndarray, offsets: np.ndarray, segments: np.ndarray
+) -> str:
+    """Write the three files of a part where `path` says; return the name of the file of rows."""
+    for kind, array in ((ROWS, rows), (OFFSETS, offsets.astype("<i8")), (SEGMENTS, segments.astype(SEGMENT))):
+        with path(stem + kind).open("wb") as file:
+            np.lib.format.write_array(file, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
+    return stem + ROWS
+
+
+def read_packed(folder: Path | str) -> Packed:
+    """Return what lies in a folder of packed sequences; every file is checked to be there, with its size.
+
+    Raises:
+        DataError: there is no manifest, it is not one of packed sequences, or a file is missing or truncated.
+    """
+    root = Path(folder)
+    manifest = _manifest(root)
+    facts = manifest.get("facts", {})
+    if missing := [name for name in _FACTS if name not in facts]:
+        raise DataError(
+            f"{root} holds a corpus of stage {manifest.get('stage')!r}, not packed sequences (its manifest does not "
+            f"tell {', '.join(missing)}). Open the folder that tokens.pack wrote."
+        )
+    packed = Packed(
+        root=root,
+        fingerprint=manifest["fingerprint"],
+        sequence_length=facts["sequence_length"],
+        dtype=np.dtype(facts["dtype"]).newbyteorder("<"),
+        eos_id=facts["eos_id"],
+        pad_id=facts["pad_id"],
+        vocab_size=facts["vocab_size"],
+        domains=tuple(facts["domains"]),
+        tokens=facts["tokens"],
+        parts=_parts(root / "data", manifest),
+    )
+    for part in packed.parts:
+        part.check()
+    return packed
+
+
+def _manifest(root: Path) -> dict[str, Any]:
+    path = root / "manifest.json"
+    if not path.is_file():
+        near = (
+            sorted(str(found.parent) for found in root.glob("**/tokens.pack-*/manifest.json")) if root.is_dir() else []
+        )
+        hint = f"Did you mean {near[0]}?" if near else "Give the folder that tokens.pack wrote; it may not be finished."
+        raise DataError(f"{root} is not a finished corpus: there is no {path.name} in it. {hint}")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON ({error}); copy the folder again, or build it again") from None
+
+
+def _parts(data: Path, manifest: dict[str, Any]) -> tuple[Part, ...]:
+    sizes: dict[str, int] = {}
+    for group in ("shards", "files"):
+        columns = manifest.get(group, {})
+        sizes |= dict(zip(columns.get("name", []), columns.get("bytes", []), strict=True))
+    parts = []
+    for name, rows in zip(manifest["shards"]["name"], manifest["shards"]["rows"], strict=True):
+        stem = name.removesuffix(ROWS)
+        kinds = (sizes.get(stem + ROWS, -1), sizes.get(stem + OFFSETS, -1), sizes.get(stem + SEGMENTS, -1))
+        parts.append(Part(data / stem, rows, kinds))
+    return tuple(parts)
+
+
+def _mapped(path: Path) -> np.ndarray:
+    # A plain view: np.memmap checks its class on every index, which costs more than the row.
+    return np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
