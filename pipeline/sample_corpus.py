@@ -124,7 +124,7 @@ def _write(folder: Path, documents: list[Document], archives: Sequence[Archive],
         sizes = [len(doc.text.encode()) for doc in docs]
         domains[domain] = {"rows": len(docs), "bytes": sum(sizes)}
         for doc, size in zip(docs, sizes, strict=True):
-            key = "/".join([*doc.id.split("/")[:2], domain])
+            key = "/".join([*doc.id.split("/")[:2], domain, doc.lang])
             rows, total = taken.get(key, (0, 0))
             taken[key] = rows + 1, total + size
         for index, shard in enumerate(_shards(docs, sizes)):

@@ -85,9 +85,10 @@ def _check(archive: Archive, documents: list[Document], notices: Mapping[str, by
     missing = sorted(set(archive.notices) - set(notices))
     if missing:
         raise PipelineError(f"{archive.filename} holds no {', '.join(missing)}: its licence cannot be shown beside it")
-    empty = {take.domain for take in archive.takes} - {doc.source for doc in documents}
+    given = {(doc.source, doc.lang) for doc in documents}
+    empty = [f"{take.domain} ({take.lang})" for take in archive.takes if (take.domain, take.lang) not in given]
     if empty:
-        raise PipelineError(f"{archive.filename} gave no document for {', '.join(sorted(empty))}")
+        raise PipelineError(f"{archive.filename} gave no document for {', '.join(empty)}")
 
 
 def _documents(archive: Archive, take: Take, files: Mapping[str, bytes], left_out: Counter[str]) -> Iterator[Document]:

@@ -61,6 +61,9 @@ def _django(version: str, sha256: str) -> Archive:
     return Archive("django", version, f"Django-{version}.tar.gz", sha256, "BSD-3-Clause", notices, (docs, code))
 
 
+_FASTAPI_LANGUAGES = ("es", "fr", "ja", "ko", "pl", "pt", "ru", "tr", "uk", "vi", "zh")
+
+
 ARCHIVES: tuple[Archive, ...] = (
     _django("4.2.17", "6b56d834cc94c8b21a8f4e775064896be3b4a4ca387f2612d4406a5927cd2fdc"),
     _django("5.1.4", "de450c09e91879fa5a307f696e57c851955c910a438a35e6b4c895e86bedc82a"),
@@ -93,6 +96,23 @@ ARCHIVES: tuple[Archive, ...] = (
         "BSD-3-Clause",
         ("COPYING",),
         (Take("docs", "en", "BSD-3-Clause", "the documentation's pages", "doc/", (".rst", ".md")),),
+    ),
+    Archive(
+        "fastapi",
+        "0.103.2",
+        "fastapi-0.103.2.tar.gz",
+        "75a11f6bfb8fc4d2bec0bd710c2d5f2829659c0e8c0afd5560fdda6ce25ec653",
+        "MIT",
+        ("LICENSE",),
+        (
+            Take("docs", "en", "MIT", "the documentation's pages", "docs/en/docs/", (".md",)),
+            *(
+                Take(
+                    "multilingual", lang, "MIT", "translated pages of the documentation", f"docs/{lang}/docs/", (".md",)
+                )
+                for lang in _FASTAPI_LANGUAGES
+            ),
+        ),
     ),
     Archive(
         "gensim",
@@ -147,7 +167,7 @@ ARCHIVES: tuple[Archive, ...] = (
         ("LICENSE",),
         (
             Take(
-                "korean",
+                "multilingual",
                 "ko",
                 "CC-BY-4.0",
                 "bills of the 22nd National Assembly of South Korea: title and reason for the proposal",
@@ -168,7 +188,7 @@ def licences(archives: Sequence[Archive], taken: Mapping[str, tuple[int, int]]) 
 
     Args:
         archives: in the order to list them.
-        taken: (documents, bytes of text) by "name/version/domain".
+        taken: (documents, bytes of text) by "name/version/domain/language".
     """
     lines = [
         "# Licences of the sample",
@@ -182,8 +202,9 @@ def licences(archives: Sequence[Archive], taken: Mapping[str, tuple[int, int]]) 
         lines += [f"- sha256: `{archive.sha256}`", f"- licence of the package: {archive.licence}"]
         lines += [f"- notice: `licences/{notice_name(archive, notice)}`" for notice in archive.notices]
         for take in archive.takes:
-            rows, size = taken.get(f"{archive.name}/{archive.version}/{take.domain}", (0, 0))
-            lines.append(f"- {take.domain}: {take.what}; {rows:,} documents, {size:,} bytes; licence {take.licence}")
+            rows, size = taken.get(f"{archive.name}/{archive.version}/{take.domain}/{take.lang}", (0, 0))
+            counts = f"{rows:,} documents, {size:,} bytes"
+            lines.append(f"- {take.domain} ({take.lang}): {take.what}; {counts}; licence {take.licence}")
         lines += [f"- {archive.credit}"] if archive.credit else []
         lines.append("")
     return "\n".join(lines)

@@ -23,7 +23,9 @@ DOCS = Take("docs", "en", "MIT", "pages", "docs/", (".txt",))
 CODE = Take("code", "python", "MIT", "modules", "small/", (".py",), ("tests",))
 WIKI = Take("reference", "en", "CC-BY-SA-3.0", "articles", "data/wiki", (".bz2",), reader="wiki")
 FACTS = Take("reference", "en", "public domain", "chapters", "facts/", (".json",), reader="factbook")
-BILLS = Take("korean", "ko", "CC-BY-4.0", "bills", "data/bill", ("bills.parquet", "bill_texts.parquet"), reader="bills")
+BILLS = Take(
+    "multilingual", "ko", "CC-BY-4.0", "bills", "data/bill", ("bills.parquet", "bill_texts.parquet"), reader="bills"
+)
 
 FILES = {
     "LICENSE": b"Do as you like.\n",
@@ -165,7 +167,7 @@ def test_licences_are_listed_and_notices_copied(tmp_path):
     listed = (tmp_path / "out" / "LICENSES.md").read_text()
     assert "## small 1.0" in listed
     assert "- licence of the package: MIT" in listed
-    assert "- docs: pages; 2 documents, 41 bytes; licence MIT" in listed
+    assert "- docs (en): pages; 2 documents, 41 bytes; licence MIT" in listed
     assert (tmp_path / "out" / "licences" / "small-1.0-LICENSE.txt").read_bytes() == FILES["LICENSE"]
     assert "`licences/small-1.0-LICENSE.txt`" in listed
 
@@ -367,7 +369,7 @@ def test_bills_are_those_of_one_assembly_with_a_reason(tmp_path):
     [row] = rows(tmp_path / "out")
     assert row["id"] == "small/1.0/data/bill_texts.parquet#a"
     assert row["text"] == "하나\n\n까닭\n"
-    assert (row["source"], row["lang"], row["licence"]) == ("korean", "ko", "CC-BY-4.0")
+    assert (row["source"], row["lang"], row["licence"]) == ("multilingual", "ko", "CC-BY-4.0")
 
 
 def test_every_pinned_archive_has_a_sha256_a_licence_and_a_notice_or_a_credit():
@@ -378,14 +380,21 @@ def test_every_pinned_archive_has_a_sha256_a_licence_and_a_notice_or_a_credit():
         assert archive.notices or archive.credit
 
 
+def test_an_archive_that_gives_nothing_for_a_domain_is_refused(tmp_path):
+    with pytest.raises(PipelineError, match=r"gave no document for code \(python\)"):
+        make(tmp_path, {"docs/index.txt": b"Only a page.\n"})
+
+
 @pytest.mark.slow
 def test_the_real_sample_has_four_domains_and_enough_text(tmp_path):
     summary = sample(tmp_path / "sample")
-    assert set(summary.rows) == {"docs", "code", "reference", "korean"}
+    assert set(summary.rows) == {"docs", "code", "reference", "multilingual"}
     assert sum(summary.bytes.values()) > 60_000_000
     assert min(summary.bytes.values()) > 5_000_000
     assert min(summary.rows.values()) > 1_000
     assert sum(1 for _ in rows(tmp_path / "sample")) == sum(summary.rows.values())
+    languages = {row["lang"] for row in rows(tmp_path / "sample" / "multilingual")}
+    assert languages >= {"ko", "ru", "zh", "ja", "pt", "fr"}
     assert all(len(list((tmp_path / "sample" / domain).iterdir())) > 1 for domain in summary.rows)
     pages = {row["id"]: row["text"] for row in rows(tmp_path / "sample" / "docs") if row["id"].startswith("django/")}
     old, new = (pages[f"django/{version}/docs/topics/db/models.txt"] for version in ("4.2.17", "5.1.4"))
