@@ -1,0 +1,146 @@
+"""Words and shingles against Python's re and unicodedata."""
+
+import unicodedata
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.kernels import shingles, unicode_table
+from pipeline.schemas import text_buffers
+from tests.kernels import reference_dedup as twin
+
+KNOWN = st.characters(codec="utf-8").filter(lambda character: not unicode_table.unassigned().match(character))
+LATIN_AND_GREEK = "aZ09_ .\n-éÉßẞΣσςİIıſK\u0301\u0327\u0345\ufb01ÅΩ\u200d٣Ⅷ²\u0130\u00aa𐐀𝒳"
+EAST = "\u3099ｶﾞガあ漢字𠀀กำ่ຂខ한글ᄒ\u1161\u11a8"
+TRICKY = st.sampled_from(LATIN_AND_GREEK + EAST)
+TEXTS = st.text(st.one_of(TRICKY, TRICKY, KNOWN), max_size=80)
+
+
+def hashes_of(texts: list[str], ngram: int) -> list[list[int]]:
+    data, offsets = shingles.plain(*text_buffers(pa.array(texts, pa.large_string())))
+    found, ends = shingles.hashes(data, offsets, ngram)
+    return [found[a:b].tolist() for a, b in pairwise(ends)]
+
+
+def expected(texts: list[str], ngram: int) -> list[list[int]]:
+    return [[twin.shingle_hash(s) for s in twin.shingles(text, ngram)] for text in texts]
+
+
+@settings(deadline=None)  # the first call compiles
+@given(st.lists(TEXTS, max_size=8), st.integers(1, 7))
+def test_shingles_are_those_of_the_definition(texts, ngram):
+    assert hashes_of(texts, ngram) == expected(texts, ngram)
+
+
+def test_every_character_alone_and_between_letters_is_read_as_python_reads_it():
+    known = (chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000)
+    characters = [c for c in known if not unicode_table.unassigned().match(c)]
+    step = 977  # one document of many characters each, so that the twin stays quick
+    texts = [" a".join(characters[i : i + step]) for i in range(0, len(characters), step)]
+    for text, found in zip(texts, hashes_of(texts, 1), strict=True):
+        assert found == [twin.shingle_hash([word]) for word in twin.words(text)]
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("", 0),
+        (" .,-\n", 0),
+        ("one", 1),
+        ("one two three four", 1),
+        ("1 2 3 4 5", 1),
+        ("1 2 3 4 5 6", 2),
+        ("漢字仮名交じり", 3),
+    ],
+)
+def test_a_text_of_fewer_words_than_n_is_one_shingle_and_of_none_is_none(text, number):
+    assert len(hashes_of([text], 5)[0]) == number
+
+
+def test_case_and_punctuation_do_not_count_and_underscores_do():
+    one, same, other = hashes_of(
+        ["The quick, brown fox (jumps)", "the QUICK brown fox jumps", "the_quick brown fox jumps"], 5
+    )
+    assert one == same
+    assert one != other
+
+
+@pytest.mark.parametrize("filler", ["ab cd. ", "漢", "한", "x", "é ", "Σas "])
+def test_chunks_of_a_long_document_do_not_show(filler):
+    text = "begin " + filler * (3 * 65536 // len(filler.encode())) + " end of it"
+    assert hashes_of([text, "a b"], 3) == expected([text, "a b"], 3)
+
+
+def test_slices_are_honoured_and_rows_do_not_depend_on_each_other():
+    array = pa.array(["one two", "Éa ΑΣ", "", "x y z"], pa.large_string())
+    found, ends = shingles.hashes(*shingles.plain(*text_buffers(array.slice(1, 2))), 2)
+    assert [found[a:b].tolist() for a, b in pairwise(ends)] == expected(["Éa ΑΣ", ""], 2)
+
+
+def test_texts_that_need_no_context_are_not_copied():
+    data, offsets = text_buffers(pa.array(["Plain text", "schön 漢字 ไทย", "σ"], pa.large_string()))
+    assert shingles.plain(data, offsets)[0] is data
+
+
+@settings(deadline=None)  # the first call compiles
+@given(st.lists(TEXTS, max_size=4))
+def test_a_python_with_another_unicode_comes_to_the_same(texts):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(unicode_table, "UNICODE", "another")
+        assert hashes_of(texts, 2) == expected(texts, 2)
+
+
+def test_an_unknown_character_separates_words():
+    hole = "\U000e0fff"
+    assert hashes_of([f"a{hole}Σ"], 1) == [[twin.shingle_hash(["a"]), twin.shingle_hash(["σ"])]]
+
+
+def test_the_table_is_the_one_python_had_when_it_was_made():
+    if unicodedata.unidata_version != unicode_table.UNICODE:
+        pytest.skip("this Python has another Unicode")
+    assert unicode_table.TABLE.read_text().splitlines() == list(unicode_table.lines())
+
+
+def test_the_hash_of_a_shingle_does_not_move():
+    assert hashes_of(["The quick brown fox jumps", "漢字"], 5) == [[0xD18C055B7823D601], [0x7E66CBE307DF5FEB]]
+
+
+@settings(deadline=None)  # the first call compiles
+@given(st.lists(st.integers(0, 50), max_size=30), st.integers(1, 60))
+def test_runs_cover_every_document_once_and_hold_at_most_their_bytes(lengths, size):
+    offsets = np.concatenate([[7], 7 + np.cumsum(lengths)]).astype(np.int64)
+    runs = shingles.runs(offsets, size)
+    assert [i for a, b in runs for i in range(a, b)] == list(range(len(lengths)))
+    assert all(b == a + 1 or offsets[b] - offsets[a] <= size for a, b in runs)
+
+
+def test_bad_arguments_are_refused():
+    data, offsets = text_buffers(pa.array(["a"]))
+    with pytest.raises(ValueError, match="ngram"):
+        shingles.hashes(data, offsets, 0)
+    with pytest.raises(ValueError, match="offsets"):
+        shingles.hashes(data, np.array([0, 99]), 5)
+
+
+@pytest.mark.shared
+def test_real_text_of_every_domain_is_read_as_python_reads_it(shared):
+    for path in sorted((shared / "data/small").glob("*.parquet")):
+        texts = pq.read_table(path, columns=["text"])["text"].to_pylist()[::23]
+        assert hashes_of(texts, 5) == expected(texts, 5), path
+
+
+@pytest.mark.shared
+def test_the_labelled_corpus_has_the_published_number_of_shingles(shared):
+    folder = shared / "data/dups"
+    wanted = dict(
+        zip(*(pq.read_table(folder / "docs_meta.parquet")[c].to_pylist() for c in ("id", "n_shingles")), strict=True)
+    )
+    for path in sorted(folder.glob("docs-*.parquet")):
+        table = pq.read_table(path, columns=["id", "text"])
+        found = hashes_of(table["text"].to_pylist(), 5)
+        assert {i: len(set(f)) for i, f in zip(table["id"].to_pylist(), found, strict=True)}.items() <= wanted.items()
