@@ -3,11 +3,11 @@
 import mmh3
 import numpy as np
 import pytest
-import reference_hashing as slow
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.kernels import hashing
+from tests.kernels import reference_hashing as slow
 
 U64 = st.integers(0, 2**64 - 1)
 VALUES = st.lists(st.binary(max_size=70), max_size=12)

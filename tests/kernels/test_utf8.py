@@ -4,11 +4,11 @@ import sys
 
 import numpy as np
 import pytest
-import reference_utf8 as slow
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.kernels.utf8 import BLANK, INVALID, READABLE, text_states
+from tests.kernels import reference_utf8 as slow
 
 # Bytes next to every border of table 3-7, so that short random strings hit the rules and not only the ASCII road.
 BORDERS = [0x00, 0x20, 0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1, 0xC2, 0xDF, 0xE0, 0xE1, 0xE2, 0xEC]
