@@ -40,7 +40,9 @@ class PlannedBuild:
         row = {"step": step.name, "stage": step.stage.name, "folder": step.folder.name}
         if corpus is not None:
             return row | {"state": "kept", "why": "", "rows": corpus.manifest.rows, "bytes": corpus.manifest.bytes}
-        known = {"rows": self.report.rows, "bytes": self.report.bytes} if step.sources else {"rows": None, "bytes": None}
+        known = (
+            {"rows": self.report.rows, "bytes": self.report.bytes} if step.sources else {"rows": None, "bytes": None}
+        )
         return row | {"state": "run", "why": step.why(before), **known}
 
 

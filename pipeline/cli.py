@@ -31,7 +31,9 @@ class Verbs(click.Group):
         except PipelineError as error:
             _fail(str(error), 1)
         except KeyboardInterrupt:
-            _fail("stopped; nothing is left running, finished shards are kept: the same command goes on from there", 130)
+            _fail(
+                "stopped; nothing is left running, finished shards are kept: the same command goes on from there", 130
+            )
         except (click.exceptions.Exit, click.ClickException, click.Abort):
             raise
         except Exception as error:
@@ -116,7 +118,15 @@ def plan(recipe: str, profile: str | None, machine: bool) -> None:
 
     click.echo(f"{planned.recipe.name}: {len(rows)} steps on {planned.profile.runner}, root {planned.profile.root}")
     cells = [
-        (r["step"], r["stage"], r["state"], r["rows"], None if r["bytes"] is None else human(r["bytes"]), r["folder"], r["why"])
+        (
+            r["step"],
+            r["stage"],
+            r["state"],
+            r["rows"],
+            None if r["bytes"] is None else human(r["bytes"]),
+            r["folder"],
+            r["why"],
+        )
         for r in rows
     ]
     print_table(("step", "stage", "state", "rows", "bytes", "folder", "why"), cells, right=("rows", "bytes"))

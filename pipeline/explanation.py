@@ -81,4 +81,3 @@ def _input(corpus: Corpus, fingerprint: str) -> Corpus | None:
     for root in corpus.root.parent.glob(f"*-{fingerprint[:SHORT]}"):
         return store.open_corpus(root)
     return None
-

@@ -10,6 +10,7 @@ from pathlib import Path
 from pipeline import plans, store
 from pipeline.config import Profile, Recipe
 from pipeline.errors import ConfigError
+from pipeline.ingest.checksums import with_checksums
 from pipeline.ingest.inspect import inspect_sources
 from pipeline.ingest.sources import Cache, SourceFiles, SourceSpec
 from pipeline.plans import Planned
@@ -38,8 +39,8 @@ def check(recipe: Recipe, profile: Profile) -> tuple[list[Planned], SourceTotals
         for name, source in recipe.sources.items()
     }
     known = _remembered(profile.root)
-    report = inspect_sources(specs, unreadable_files=recipe.ingest.unreadable_files, cache=known)
-    sources: dict[str, SourceFiles] = report.sources
+    report = inspect_sources(specs, recipe.ingest.unreadable_files)
+    sources: dict[str, SourceFiles] = with_checksums(report.sources, known)
     prints = {name: files.fingerprint for name, files in sources.items()}
     steps = plans.plan(recipe, profile, sources, prints)
     for step in steps:
