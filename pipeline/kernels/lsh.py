@@ -29,6 +29,12 @@ def star_edges(keys_M: np.ndarray, documents_M: np.ndarray) -> tuple[np.ndarray,
     return a[first], b[first]
 
 
+def spread(addresses_N: np.ndarray, partitions: int) -> np.ndarray:
+    """Return a partition (uint32) for each address, by a hash: neighbours must not meet because they are neighbours."""
+    mixed_N = addresses_N * np.uint64(0x9E3779B97F4A7C15)
+    return ((mixed_N >> np.uint64(32)) % np.uint64(partitions)).astype(np.uint32)
+
+
 def buckets(keys_NB: np.ndarray) -> tuple[np.ndarray, int]:
     """Return (bucket int32 [N, B], number of buckets): the bucket of each document in each band, -1 where it is alone.
 

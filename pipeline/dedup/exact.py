@@ -1,0 +1,100 @@
+"""Drop all but one of the documents whose texts are equal up to white space.
+
+Reads documents (and an earlier mask); writes a mask with `keeper`, the doc_id of the document that stays for a dropped
+one, and `copies`, how many rows share the text (on every one of them; 0 for rows dropped earlier).
+
+Texts are compared by the MurmurHash3 x64 128 of " ".join(text.split()): case and punctuation count, for `a+b` and `a-b`
+differ in code. Two of n different texts are taken for equal with probability n**2 / 2**129. The hashes are shuffled, so
+memory is bounded by the partition; the keeper is the first by (priority of the domain, doc_id, address).
+"""
+
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline import schemas
+from pipeline.dedup import ranking
+from pipeline.kernels import hashing, whitespace
+from pipeline.stage import Params, Stage, Step
+
+REASON = "exact_duplicate"
+_ROW_BYTES = 64
+
+
+class ExactParams(Params):
+    """Which copy stays: one of the domain that `priority` names first, then the one with the smallest doc_id."""
+
+    priority: tuple[str, ...] = ()
+
+
+SCHEMA = schemas.mask(pa.field("keeper", schemas.DOC_ID), pa.field("copies", pa.int32(), nullable=False))
+
+
+def text_hashes(batch: pa.RecordBatch, *, order: tuple[str, ...], partitions: int) -> tuple[pa.RecordBatch, np.ndarray]:
+    """Return the hash, rank and address of each kept document, and the partition its hash belongs to."""
+    rows = batch.filter(batch["keep"])
+    hashes_N2 = hashing.murmur128(*whitespace.collapse(*schemas.text_buffers(rows["text"])))
+    columns = {
+        "low": pa.array(hashes_N2[:, 0]),
+        "high": pa.array(hashes_N2[:, 1]),
+        "priority": pa.array(ranking.priority(rows["domain"], order)),
+        "doc_id": rows["doc_id"],
+        "address": rows["address"],
+    }
+    return pa.record_batch(columns), (hashes_N2[:, 0] % np.uint64(partitions)).astype(np.uint32)
+
+
+def copies(table: pa.Table) -> pa.Table:
+    """Return address, keeper, copies and `drop` of the rows whose text more than one row has."""
+    low, high, priority, address = (table[name].to_numpy() for name in ("low", "high", "priority", "address"))
+    ids_N2 = schemas.doc_ids(table["doc_id"])
+    order = ranking.best_first(low, high, priority, ids_N2[:, 0], ids_N2[:, 1], address)
+    low, high = low[order], high[order]
+    first = np.ones(len(order), bool)
+    first[1:] = (low[1:] != low[:-1]) | (high[1:] != high[:-1])
+    starts = np.flatnonzero(first)
+    sizes = np.diff(starts, append=len(order))
+    sizes_N, keepers_N = np.repeat(sizes, sizes), np.repeat(order[starts], sizes)
+    many = sizes_N > 1
+    return pa.table(
+        {
+            "address": address[order[many]],
+            "keeper": schemas.doc_id_array(ids_N2[keepers_N[many]]),
+            "copies": sizes_N[many].astype(np.int32),
+            "drop": ~first[many],
+        }
+    )
+
+
+def mask_batch(batch: pa.RecordBatch, rows: pa.Table | None) -> pa.RecordBatch:
+    """Return the decisions about a batch, given the rows of it that have copies."""
+    drop_N, keepers_N2 = np.zeros(batch.num_rows, bool), np.zeros((batch.num_rows, 2), np.uint64)
+    copies_N = np.asarray(batch["keep"]).astype(np.int32)
+    if rows is not None:
+        places = (rows["address"].to_numpy() - batch["address"][0].as_py()).astype(np.int64)
+        drop_N[places] = rows["drop"].to_numpy()
+        keepers_N2[places] = schemas.doc_ids(rows["keeper"])
+        copies_N[places] = rows["copies"].to_numpy()
+    columns = schemas.decide(batch, drop_N, REASON)
+    columns |= {"keeper": schemas.doc_id_array(keepers_N2, mask=~drop_N), "copies": pa.array(copies_N)}
+    return pa.record_batch(columns, schema=SCHEMA)
+
+
+def exact(step: Step, params: ExactParams) -> None:
+    """Shuffle the hashes, find the copies, send the decisions home."""
+    partitions = step.partitions(step.inputs["documents"].manifest.rows * _ROW_BYTES)
+    blocks = step.scatter(
+        partial(text_hashes, order=params.priority, partitions=partitions),
+        columns={"documents": ("doc_id", "text", "domain", "address"), "mask": ("keep",)},
+        partitions=partitions,
+    )
+    step.map_shards(
+        mask_batch,
+        columns={"documents": ("domain", "bytes", "address"), "mask": schemas.MASK},
+        schema=SCHEMA,
+        addressed=step.to_shards(blocks, copies),
+    )
+
+
+EXACT = Stage("dedup.exact", version=1, params=ExactParams, inputs=("documents",), run=exact, optional=("mask",))
