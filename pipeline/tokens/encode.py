@@ -1,0 +1,141 @@
+"""Encode every kept document.
+
+Reads documents (doc_id, text, domain, bytes) and a tokenizer.json; writes, shard for shard, doc_id, domain, tokens and
+length. Tokens are null where the mask does not keep the document; length counts no EOS and is 0 there.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import Field
+
+from pipeline.errors import DataError
+from pipeline.ledger import Tally
+from pipeline.schemas import DOC_ID
+from pipeline.stage import Params, Stage, Step
+from pipeline.tokens import engine
+from pipeline.tokens.engine import Vocabulary
+from pipeline.tokens.format import token_dtype
+
+CHECKED_BYTES = 1 << 20
+CHECKED_SHARDS = 8
+
+
+class EncodeParams(Params):
+    """`eos` names the token that ends a document; null takes the first that is known to be one."""
+
+    eos: str | None = Field(None, min_length=1)
+
+
+def token_schema(vocabulary_size: int) -> pa.Schema:
+    """Return the schema of encoded documents; ids are 16 bits wide where they fit."""
+    tokens = pa.large_list(pa.field("item", pa.from_numpy_dtype(token_dtype(vocabulary_size)), nullable=False))
+    return pa.schema(
+        [
+            pa.field("doc_id", DOC_ID, nullable=False),
+            pa.field("domain", pa.string(), nullable=False),
+            pa.field("tokens", tokens),
+            pa.field("length", pa.int64(), nullable=False),
+        ]
+    )
+
+
+def encode_batch(batch: pa.RecordBatch, *, path: str, vocabulary: Vocabulary, using: str) -> pa.RecordBatch:
+    """Return the tokens of each kept row of `batch`, in its order.
+
+    Raises:
+        DataError: the text of a document encodes to the EOS id, so it would forge a boundary.
+    """
+    keep = batch["keep"].to_numpy(zero_copy_only=False)
+    texts = batch["text"].filter(batch["keep"]).to_pylist()
+    ids, offsets = engine.encoder(Path(path), vocabulary.eos, using).encode(texts)
+    _refuse_eos(batch, ids, offsets, vocabulary)
+    lengths = np.zeros(batch.num_rows, np.int64)
+    lengths[keep] = np.diff(offsets)
+    schema = token_schema(vocabulary.size)
+    bounds = np.concatenate([[0], np.cumsum(lengths)])
+    values = pa.array(ids.astype(token_dtype(vocabulary.size)))
+    tokens = pa.LargeListArray.from_arrays(
+        pa.array(bounds), values, type=schema.field("tokens").type, mask=pa.array(~keep)
+    )
+    return pa.RecordBatch.from_arrays([batch["doc_id"], batch["domain"], tokens, pa.array(lengths)], schema=schema)
+
+
+def _refuse_eos(batch: pa.RecordBatch, ids: np.ndarray, offsets: np.ndarray, vocabulary: Vocabulary) -> None:
+    if not len(places := np.flatnonzero(ids == vocabulary.eos_id)):
+        return
+    row = int(np.searchsorted(offsets, places[0], "right")) - 1
+    doc_id = batch["doc_id"].filter(batch["keep"])[row].as_py().hex()
+    raise DataError(
+        f"document {doc_id}: its text encodes to the EOS {vocabulary.eos!r} ({vocabulary.eos_id}) at token "
+        f"{places[0] - offsets[row]}, so it would end a document where none ends. Name a token with `tokens.eos` that "
+        "ordinary text cannot make."
+    )
+
+
+def count(before: pa.RecordBatch, after: pa.RecordBatch) -> Tally:
+    """Return, by domain, the documents encoded, their bytes and their tokens."""
+    table = pa.table({"domain": after["domain"], "bytes": before["bytes"], "tokens": after["length"]})
+    groups = table.filter(before["keep"]).group_by("domain", use_threads=False)
+    counted = groups.aggregate([("tokens", "count"), ("bytes", "sum"), ("tokens", "sum")]).to_pylist()
+    return {
+        "domains": {
+            group["domain"]: {
+                "documents": group["tokens_count"],
+                "bytes": group["bytes_sum"],
+                "tokens": group["tokens_sum"],
+            }
+            for group in counted
+        }
+    }
+
+
+def sampled_texts(paths: list[Path]) -> list[str]:
+    """Return the first texts of some shards spread over all, about CHECKED_BYTES: what the engines are compared on."""
+    chosen = paths[:: max(1, len(paths) // CHECKED_SHARDS)][:CHECKED_SHARDS]
+    texts: list[str] = []
+    for path in chosen:
+        size = 0
+        with pq.ParquetFile(path, pre_buffer=False) as file:
+            batch = next(file.iter_batches(64, columns=["text"]), None)
+        for text in batch["text"].to_pylist() if batch else []:
+            if size >= CHECKED_BYTES // len(chosen):
+                break
+            texts.append(text[: CHECKED_BYTES // len(chosen)])
+            size += len(texts[-1])
+    return texts
+
+
+def encode(step: Step, params: EncodeParams) -> None:
+    """Choose the engine, then encode shard by shard; nothing is held between batches."""
+    path = step.file("tokenizer", "tokenizer.json")
+    vocabulary = engine.vocabulary(path, params.eos)
+    using, why = engine.choose(path, vocabulary.eos, sampled_texts(list(step.inputs["documents"].paths())))
+    tally = step.map_shards(
+        partial(encode_batch, path=str(path), vocabulary=vocabulary, using=using),
+        columns={"documents": ("doc_id", "text", "domain", "bytes"), "mask": ("keep",)},
+        schema=token_schema(vocabulary.size),
+        tally=count,
+    )
+    step.note(
+        engine=using,
+        engine_note=why,
+        vocab_size=vocabulary.size,
+        eos=vocabulary.eos,
+        eos_id=vocabulary.eos_id,
+        dtype=token_dtype(vocabulary.size).name,
+        domains=tally.get("domains", {}),
+    )
+
+
+ENCODE = Stage(
+    name="tokens.encode",
+    version=1,
+    params=EncodeParams,
+    inputs=("documents", "tokenizer"),
+    optional=("mask",),
+    run=encode,
+)

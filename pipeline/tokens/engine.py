@@ -1,0 +1,166 @@
+"""Encoders: a text becomes token ids, by fastokens where it proves equal to Hugging Face `tokenizers`, else by those.
+
+Both are given the same tokenizer.json with what must not act while a corpus is encoded taken out: truncation, padding
+and the template that adds special tokens. The literal text of a special token (`<|endoftext|>`) stays ordinary text, so
+no document can forge a boundary; EOS is made special for this even where the file forgot to say so.
+"""
+
+import json
+import random
+import unicodedata
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import fastokens
+import numpy as np
+import tokenizers
+
+from pipeline.errors import ConfigError
+
+FAST, REFERENCE = "fastokens", "tokenizers"
+EOS_NAMES = ("<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>")
+FUZZED = 2000
+
+
+class Vocabulary(NamedTuple):
+    """What packing has to know of a tokenizer."""
+
+    size: int
+    """One more than the largest id."""
+    eos: str
+    eos_id: int
+
+
+class Encoder(Protocol):
+    """A loaded tokenizer."""
+
+    def encode(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Return (ids [T] uint32 of all texts back to back, offsets [N + 1] int64 into them)."""
+
+
+class FastEncoder:
+    """fastokens: one flat buffer, no Python object per token."""
+
+    def __init__(self, specification: str):
+        self._tokenizer = fastokens.Tokenizer.from_json_str(specification)
+
+    def encode(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        ids, offsets = self._tokenizer.encode_batch_flat(texts, False, True)
+        return np.frombuffer(ids, np.uint32), np.frombuffer(offsets, np.uint64).astype(np.int64)
+
+
+class ReferenceEncoder:
+    """Hugging Face `tokenizers`: what everybody compares with, some fifty times slower."""
+
+    def __init__(self, specification: str):
+        self._tokenizer = tokenizers.Tokenizer.from_str(specification)
+        self._tokenizer.encode_special_tokens = True
+
+    def encode(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        parts = [np.array(encoding.ids, np.uint32) for encoding in encodings]
+        offsets = np.cumsum([0, *(len(part) for part in parts)], dtype=np.int64)
+        return np.concatenate(parts) if parts else np.zeros(0, np.uint32), offsets
+
+
+@lru_cache(maxsize=4)
+def encoder(path: Path, eos: str, engine: str) -> Encoder:
+    """Return the tokenizer.json at `path` loaded by `engine`; once a process."""
+    made = specification(path, eos)
+    return FastEncoder(made) if engine == FAST else ReferenceEncoder(made)
+
+
+def specification(path: Path, eos: str) -> str:
+    """Return the JSON of a tokenizer without truncation, padding and template, its EOS marked special."""
+    plain = _json(path)
+    for token in plain.get("added_tokens", []):
+        token["special"] = token["special"] or token["content"] == eos
+    return json.dumps(plain | {"truncation": None, "padding": None, "post_processor": None}, ensure_ascii=False)
+
+
+def vocabulary(path: Path, eos: str | None = None) -> Vocabulary:
+    """Return the size of a vocabulary and its EOS: the one named, or the first of EOS_NAMES it has.
+
+    Raises:
+        ConfigError: the file is not a tokenizer.json, or has no such token; says which special tokens it has.
+    """
+    plain = _json(path)
+    try:
+        ids: dict[str, int] = tokenizers.Tokenizer.from_str(json.dumps(plain)).get_vocab(with_added_tokens=True)
+    except Exception as error:  # the library raises bare Exception
+        raise ConfigError(f"{path} is not a tokenizer.json that `tokenizers` can load: {error}") from None
+    found = [name for name in ((eos,) if eos else EOS_NAMES) if name in ids]
+    if not found:
+        special = [token["content"] for token in plain.get("added_tokens", [])]
+        wanted = repr(eos) if eos else f"any of {', '.join(EOS_NAMES)}"
+        shown = ", ".join(special[:12]) or "none"
+        raise ConfigError(f"{path} has no token {wanted}; name its end of text with `tokens.eos`. It adds: {shown}")
+    return Vocabulary(max(ids.values()) + 1, found[0], ids[found[0]])
+
+
+def choose(path: Path, eos: str, texts: Sequence[str]) -> tuple[str, str]:
+    """Return the engine to use and, if it is not the fast one, why.
+
+    Both engines encode `texts` and a fuzz set; the fast one is taken if every id is equal.
+    """
+    reference = encoder(path, eos, REFERENCE)
+    try:
+        fast = encoder(path, eos, FAST)
+        for text in (*texts, *fuzz(FUZZED)):
+            expected, found = reference.encode([text])[0], fast.encode([text])[0]
+            if not np.array_equal(expected, found):
+                return REFERENCE, f"{FAST} differs from {REFERENCE} on {text[:60]!r}"
+    except BaseException as error:  # a Rust panic arrives as BaseException
+        if isinstance(error, KeyboardInterrupt | SystemExit | MemoryError):
+            raise
+        return REFERENCE, f"{FAST} cannot use this tokenizer: {type(error).__name__}: {error}"
+    return FAST, ""
+
+
+def fuzz(count: int, seed: int = 0) -> list[str]:
+    """Return short adversarial texts: runs of odd characters, white space, digits, contractions and special tokens."""
+    chance = random.Random(seed)
+    corners = [*EOS_NAMES, "<s>", "<|im_start|>", "'s", "'LL", "’re", "\r\n", "\n\n ", "  ", "\t", " ", "　", "​"]
+    corners += [
+        "1234567890",
+        "٣٤٥",
+        "½Ⅷ",
+        "e\u0301",
+        "ﬁ",
+        "İ",
+        "ß",
+        "\ufeff",
+        "\0",
+        "\x7f",
+        "🏳️‍🌈",
+        "👩‍👩‍👧",
+        "漢字かな",
+        "ไทย",
+        "नमस्ते",
+    ]
+    corners += ["שלום", "a" * 300, "=" * 90, "http://x.y/?q=1&r=%20", "def f(x):\n    return x\n", "__init__", "\u2028"]
+    return ["".join(_fuzzed(chance, corners) for _ in range(chance.randint(1, 12))) for _ in range(count)]
+
+
+def _fuzzed(chance: random.Random, corners: list[str]) -> str:
+    kind = chance.random()
+    if kind < 0.35:
+        return chance.choice(corners)
+    if kind < 0.6:
+        return "".join(
+            chance.choices(" abcdefghijklmnopqrstuvwxyzABCXYZ0123456789.,;:!?-_'\"\n", k=chance.randint(1, 20))
+        )
+    limit = 0x250 if kind < 0.75 else 0x30000
+    return "".join(c for c in map(chr, chance.choices(range(limit), k=8)) if unicodedata.category(c) != "Cs")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        plain = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} is not a tokenizer.json: {error}") from None
+    if not isinstance(plain, dict) or "model" not in plain:
+        raise ConfigError(f"{path} is not a tokenizer.json: it has no `model`")
+    return plain

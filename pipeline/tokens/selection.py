@@ -1,0 +1,205 @@
+"""Which documents a mixture plan takes, exactly: whole passes over a domain, then a part of one more.
+
+In pass e a domain's documents stand in the order of (draw(seed, doc_id, e), doc_id). The last pass takes them from the
+front until the plan's tokens are reached; the last one taken is cut. Where that is, is found with little memory: one
+fold over the draws' upper bits, one over the documents of the single bin in which the cut lies.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.errors import DataError
+from pipeline.kernels import hashing
+from pipeline.schemas import doc_ids
+from pipeline.stage import Step
+
+STREAM = 0x9AC00000
+"""The draws of pass e are of stream STREAM + e; no other purpose uses these streams."""
+BIN_BITS = 10
+COLUMNS = {"tokens": ("doc_id", "domain", "length"), "mask": ("keep",)}
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What the plan takes of one domain: `passes` whole passes, then `rest` tokens of one more."""
+
+    domain: str
+    available: int
+    passes: int
+    rest: int
+
+    @property
+    def tokens(self) -> int:
+        return self.passes * self.available + self.rest
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Where the last pass of a domain ends: documents below (draw, doc_id) are taken whole, this one gives `tokens`.
+
+    Equal documents have equal keys: they are taken one after the other until `tokens` are reached.
+    """
+
+    draw: int
+    doc_id: tuple[int, int]
+    tokens: int
+
+
+NOTHING = Cut(0, (0, 0), 0)
+"""The cut of a domain that has no part of a pass: no document lies below it."""
+
+
+def shares_of(plan: Mapping[str, Any]) -> list[Share]:
+    """Return the plan's domains in the order of their names."""
+    domains = sorted(plan["domains"].items())
+    parts = ((name, entry["available_tokens"], entry["tokens"]) for name, entry in domains)
+    return [Share(name, have, *(divmod(take, have) if have else (0, 0))) for name, have, take in parts]
+
+
+def codes(batch: pa.RecordBatch, shares: list[Share]) -> np.ndarray:
+    """Return [N] int64, the place of each row's domain in `shares`.
+
+    Raises:
+        DataError: the plan has no such domain.
+    """
+    found = pc.index_in(batch["domain"], pa.array([share.domain for share in shares], pa.string()))
+    if found.null_count:
+        name = batch["domain"].filter(found.is_null())[0].as_py()
+        raise DataError(f"the plan knows no domain {name!r}: it was made from other documents; make it again")
+    return found.to_numpy().astype(np.int64)
+
+
+def last_draws(batch: pa.RecordBatch, code: np.ndarray, shares: list[Share], seed: int) -> np.ndarray:
+    """Return [N] uint64, the draw of each row in the last, partial pass of its domain."""
+    draws, ids = np.zeros(batch.num_rows, np.uint64), doc_ids(batch["doc_id"])
+    passes = np.array([share.passes for share in shares])[code]
+    for number in np.unique(passes).tolist():
+        rows = passes == number
+        draws[rows] = hashing.draw(seed, ids[rows], STREAM + number)
+    return draws
+
+
+def kept(batch: pa.RecordBatch) -> np.ndarray:
+    """Return [N] bool, whether the row is kept and has tokens."""
+    return batch["keep"].to_numpy(zero_copy_only=False) & (batch["length"].to_numpy() > 0)
+
+
+@dataclass(slots=True)
+class Survey:
+    """By domain and bin of the last pass' draws: documents and tokens, both [D, bins]; and documents without any."""
+
+    documents: np.ndarray
+    tokens: np.ndarray
+    empty: np.ndarray
+
+    def __add__(self, other: "Survey") -> "Survey":
+        return Survey(self.documents + other.documents, self.tokens + other.tokens, self.empty + other.empty)
+
+
+def survey(batches: Iterator[pa.RecordBatch], *, shares: list[Share], seed: int) -> Survey:
+    """Return the survey of one shard."""
+    shape = (len(shares), 1 << BIN_BITS)
+    total = Survey(np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(len(shares), np.int64))
+    for batch in batches:
+        code, some = codes(batch, shares), kept(batch)
+        bins = (last_draws(batch, code, shares, seed) >> np.uint64(64 - BIN_BITS)).astype(np.int64)
+        np.add.at(total.documents, (code[some], bins[some]), 1)
+        np.add.at(total.tokens, (code[some], bins[some]), batch["length"].to_numpy()[some] + 1)
+        empty = batch["keep"].to_numpy(zero_copy_only=False) & ~some
+        total.empty += np.bincount(code[empty], minlength=len(shares))
+    return total
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The cut of every domain, and how many documents its whole and its last pass take."""
+
+    cuts: list[Cut]
+    available: list[int]
+    last_pass: list[int]
+    empty: list[int]
+
+
+def select(step: Step, shares: list[Share], seed: int) -> Selection:
+    """Return where each domain is cut.
+
+    Raises:
+        DataError: the tokens are not those that the plan was made from.
+    """
+    found: Survey | None = step.fold(partial(survey, shares=shares, seed=seed), lambda a, b: a + b, columns=COLUMNS)
+    if found is None:
+        raise DataError(f"{step.name}: the tokens have no shards; build them again")
+    for share, tokens in zip(shares, found.tokens.sum(axis=1).tolist(), strict=True):
+        if tokens != share.available:
+            raise DataError(
+                f"{step.name}: domain {share.domain!r} has {tokens:,} tokens, the plan says {share.available:,}. "
+                "The plan and the packing must read the same tokens and the same mask; check the inputs of this step"
+            )
+    # The bin in which the tokens before it and its own first reach the rest.
+    sums = found.tokens.cumsum(axis=1)
+    bins = [int(np.searchsorted(row, share.rest)) for row, share in zip(sums, shares, strict=True)]
+    fn = partial(_within, shares=shares, seed=seed, bins=bins)
+    rows = step.fold(fn, lambda a, b: np.concatenate([a, b]), columns=COLUMNS)
+    assert rows is not None
+    cuts, last_pass = [], []
+    for code, share in enumerate(shares):
+        before = slice(0, bins[code])
+        cut, taken = _cut(rows[rows["code"] == code], share.rest - int(found.tokens[code, before].sum()))
+        cuts.append(cut if share.rest else NOTHING)
+        last_pass.append(int(found.documents[code, before].sum()) + taken if share.rest else 0)
+    return Selection(cuts, found.documents.sum(axis=1).tolist(), last_pass, found.empty.tolist())
+
+
+_ROW = np.dtype([("code", "<i8"), ("draw", "<u8"), ("low", "<u8"), ("high", "<u8"), ("cost", "<i8")])
+
+
+def _within(batches: Iterator[pa.RecordBatch], *, shares: list[Share], seed: int, bins: list[int]) -> np.ndarray:
+    """Return the documents of a shard whose draw lies in the bin of their domain's cut."""
+    parts = [np.zeros(0, _ROW)]
+    wanted, partial_pass = np.array(bins), np.array([share.rest > 0 for share in shares])
+    for batch in batches:
+        code = codes(batch, shares)
+        draws = last_draws(batch, code, shares, seed)
+        inside = (draws >> np.uint64(64 - BIN_BITS)).astype(np.int64) == wanted[code]
+        inside &= kept(batch) & partial_pass[code]
+        part = np.zeros(int(inside.sum()), _ROW)
+        ids = doc_ids(batch["doc_id"])[inside]
+        part["code"], part["draw"], part["low"], part["high"] = code[inside], draws[inside], ids[:, 0], ids[:, 1]
+        part["cost"] = batch["length"].to_numpy()[inside] + 1
+        parts.append(part)
+    return np.concatenate(parts)
+
+
+def below(cut: Cut, draws: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Return [N] bool, whether a document comes before the cut, so that the last pass takes it whole."""
+    draw, (low, high) = np.uint64(cut.draw), (np.uint64(word) for word in cut.doc_id)
+    same_low = (ids[:, 0] == low) & (ids[:, 1] < high)
+    return (draws < draw) | ((draws == draw) & ((ids[:, 0] < low) | same_low))
+
+
+def at(cut: Cut, draws: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Return [N] bool, whether a document is the one in which the cut lies, or its equal."""
+    low, high = (np.uint64(word) for word in cut.doc_id)
+    return (draws == np.uint64(cut.draw)) & (ids[:, 0] == low) & (ids[:, 1] == high) & (cut.tokens > 0)
+
+
+def _cut(rows: np.ndarray, rest: int) -> tuple[Cut, int]:
+    """Return the cut that takes `rest` tokens of these documents, and how many documents that touches."""
+    rows = np.sort(rows, order=["draw", "low", "high"])
+    sums = rows["cost"].cumsum()
+    last = int(np.searchsorted(sums, rest))
+    if last >= len(rows):
+        return NOTHING, 0
+    same = (
+        (rows["draw"] == rows["draw"][last]) & (rows["low"] == rows["low"][last]) & (rows["high"] == rows["high"][last])
+    )
+    first = int(np.flatnonzero(same)[0])
+    before = int(sums[first - 1]) if first else 0
+    key = rows[last]
+    return Cut(int(key["draw"]), (int(key["low"]), int(key["high"])), rest - before), last + 1

@@ -1,0 +1,170 @@
+"""Encoding: equal to Hugging Face `tokenizers`, blind to special tokens in text, honest about its engine."""
+
+import json
+
+import pytest
+from tokenizers import Tokenizer, processors
+
+from pipeline.errors import ConfigError, StageError
+from pipeline.tokens import engine
+from pipeline.tokens.encode import ENCODE, EncodeParams
+from tests.conftest import read, run_stage, write_documents
+from tests.stages.masks import masked
+from tests.stages.road import Road, in_shards, some_documents
+
+FORGED = "before <|endoftext|> between </s><s> behind<|endoftext|>"
+
+
+@pytest.fixture(scope="module")
+def tokenizer_file(tmp_path_factory):
+    return Road(tmp_path_factory.mktemp("road"), in_shards(some_documents(), 1)).tokenizer_file
+
+
+def encoded(root, shards, tokenizer, mask=None, **params):
+    documents = write_documents(root / "documents", shards)
+    roles = {"documents": documents, "tokenizer": tokenizer}
+    if mask:
+        roles["mask"] = masked(root / "mask", documents, mask)
+    return run_stage(root / "tokens", ENCODE, EncodeParams(**params), **roles)
+
+
+def changed(tokenizer_file, path, change):
+    """Write a tokenizer.json changed by a function of its Tokenizer."""
+    tokenizer = Tokenizer.from_file(str(tokenizer_file))
+    change(tokenizer)
+    tokenizer.save(str(path))
+    return path
+
+
+def test_tokens_equal_those_of_hugging_face_and_decode_to_the_text(tmp_path, tokenizer_file):
+    rows = [*some_documents(100, seed=3), ("  \n odd\t１２３ é\u0301 \u200d👩‍👩‍👧", "web"), (FORGED, "web")]
+    corpus = encoded(tmp_path, in_shards(rows, 3), tokenizer_file)
+    assert corpus.manifest.facts["engine"] == "fastokens"
+    texts = [text for shard in in_shards(rows, 3) for text, _ in shard]
+    hugging_face = Tokenizer.from_file(str(tokenizer_file))
+    hugging_face.encode_special_tokens = True
+    for text, row in zip(texts, read(corpus).to_pylist(), strict=True):
+        assert row["tokens"] == hugging_face.encode(text, add_special_tokens=False).ids
+        assert row["length"] == len(row["tokens"])
+        assert hugging_face.decode(row["tokens"], skip_special_tokens=False) == text
+
+
+@pytest.mark.parametrize("special", ["<|endoftext|>", "</s>", "<s>"])
+@pytest.mark.parametrize("using", [engine.FAST, engine.REFERENCE])
+def test_the_text_of_a_special_token_stays_text(tmp_path, tokenizer_file, special, using):
+    path = changed(tokenizer_file, tmp_path / "t.json", lambda t: t.add_special_tokens(["<s>", "</s>"]))
+    ids, _ = engine.encoder(path, "<|endoftext|>", using).encode([f"a{special}b", special])
+    assert Tokenizer.from_file(str(path)).token_to_id(special) not in ids.tolist()
+
+
+def test_an_eos_that_its_file_forgot_to_call_special_cannot_be_forged_either(tmp_path, tokenizer_file):
+    path = changed(tokenizer_file, tmp_path / "t.json", lambda t: t.add_tokens(["<eot>"]))
+    rows = read(encoded(tmp_path, [[("a<eot>b", "web")]], path, eos="<eot>")).to_pylist()
+    assert len(rows[0]["tokens"]) > 3
+
+
+def test_an_eos_that_ordinary_text_makes_is_refused(tmp_path, tokenizer_file):
+    with pytest.raises(StageError, match=r"its text encodes to the EOS 'x' \(\d+\) at token 2"):
+        encoded(tmp_path, [[("a xx x", "web")]], tokenizer_file, eos="x")
+
+
+def test_what_a_tokenizer_does_to_batches_does_not_act_on_a_corpus(tmp_path, tokenizer_file):
+    def add_template(tokenizer):
+        tokenizer.enable_truncation(4)
+        tokenizer.enable_padding(length=9)
+        tokenizer.post_processor = processors.TemplateProcessing(
+            "<|endoftext|> $A", special_tokens=[("<|endoftext|>", 0)]
+        )
+
+    path = changed(tokenizer_file, tmp_path / "t.json", add_template)
+    rows = [some_documents(20)]
+    assert read(encoded(tmp_path / "a", rows, path)).equals(read(encoded(tmp_path / "b", rows, tokenizer_file)))
+
+
+def test_an_engine_that_differs_gives_way_and_the_manifest_says_so(tmp_path, tokenizer_file, monkeypatch):
+    rows = [some_documents(20)]
+    right = encoded(tmp_path / "a", rows, tokenizer_file)
+
+    class Wrong(engine.FastEncoder):
+        def encode(self, texts):
+            ids, offsets = super().encode(texts)
+            return ids + (len(ids) > 90), offsets
+
+    monkeypatch.setattr(engine, "FastEncoder", Wrong)
+    engine.encoder.cache_clear()
+    other = encoded(tmp_path / "b", rows, tokenizer_file)
+    engine.encoder.cache_clear()
+    assert other.manifest.facts["engine"] == "tokenizers"
+    assert "fastokens differs from tokenizers on" in other.manifest.facts["engine_note"]
+    assert read(other).equals(read(right))
+
+
+def test_an_engine_that_cannot_load_the_tokenizer_gives_way(tmp_path, tokenizer_file, monkeypatch):
+    def fail(specification):
+        raise ValueError("unsupported normalizer")
+
+    monkeypatch.setattr(engine, "FastEncoder", fail)
+    engine.encoder.cache_clear()
+    facts = encoded(tmp_path, [some_documents(5)], tokenizer_file).manifest.facts
+    engine.encoder.cache_clear()
+    assert facts["engine"] == "tokenizers"
+    assert facts["engine_note"] == "fastokens cannot use this tokenizer: ValueError: unsupported normalizer"
+
+
+def test_a_document_that_is_not_kept_has_no_tokens(tmp_path, tokenizer_file):
+    rows = some_documents(6)
+    corpus = encoded(tmp_path, [rows[:4], rows[4:]], tokenizer_file, mask=[[True, False, False, True], [False, False]])
+    table = read(corpus)
+    assert [tokens is not None for tokens in table["tokens"].to_pylist()] == [True, False, False, True, False, False]
+    assert [length > 0 for length in table["length"].to_pylist()] == [True, False, False, True, False, False]
+    assert table["domain"].to_pylist() == [domain for _, domain in rows]
+
+
+def test_tokens_are_as_narrow_as_the_vocabulary_allows(tmp_path, tokenizer_file):
+    assert (
+        read(encoded(tmp_path / "a", [some_documents(3)], tokenizer_file)).schema.field("tokens").type.value_type
+        == "uint16"
+    )
+    plain = json.loads(tokenizer_file.read_text())
+    plain["added_tokens"].append(plain["added_tokens"][0] | {"id": 70_000, "content": "<far>"})
+    plain["model"]["vocab"]["<far>"] = 70_000
+    (tmp_path / "far.json").write_text(json.dumps(plain))
+    corpus = encoded(tmp_path / "b", [some_documents(3)], tmp_path / "far.json")
+    assert read(corpus).schema.field("tokens").type.value_type == "uint32"
+    assert corpus.manifest.facts["vocab_size"] == 70_001
+
+
+def test_tokens_are_counted_by_domain(tmp_path, tokenizer_file):
+    rows = some_documents(50)
+    corpus = encoded(tmp_path, in_shards(rows, 3), tokenizer_file)
+    domains, table = corpus.manifest.facts["domains"], read(corpus)
+    for domain, counted in domains.items():
+        mine = [row for row in table.to_pylist() if row["domain"] == domain]
+        assert counted["documents"] == len(mine)
+        assert counted["tokens"] == sum(row["length"] for row in mine)
+        assert counted["bytes"] == sum(len(text.encode()) for text, d in rows if d == domain)
+
+
+def test_the_first_known_eos_is_taken_and_a_named_one_before_it(tmp_path, tokenizer_file):
+    assert engine.vocabulary(tokenizer_file).eos == "<|endoftext|>"
+    path = changed(tokenizer_file, tmp_path / "t.json", lambda t: t.add_special_tokens(["</s>", "<end>"]))
+    assert engine.vocabulary(path).eos == "<|endoftext|>"
+    assert engine.vocabulary(path, "<end>").eos_id == Tokenizer.from_file(str(path)).token_to_id("<end>")
+
+
+def test_a_tokenizer_without_the_eos_is_refused_with_what_it_has(tokenizer_file):
+    with pytest.raises(ConfigError, match=r"has no token '<stop>'; name its end of text .*It adds: <\|endoftext\|>"):
+        engine.vocabulary(tokenizer_file, "<stop>")
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"model": {"type": "BPE"}}', "\x00"])
+def test_what_is_no_tokenizer_is_refused(tmp_path, content):
+    (tmp_path / "t.json").write_text(content)
+    with pytest.raises(ConfigError, match=r"is not a tokenizer\.json"):
+        engine.vocabulary(tmp_path / "t.json")
+
+
+def test_documents_without_text_to_encode_make_no_tokens(tmp_path, tokenizer_file):
+    corpus = encoded(tmp_path, [some_documents(4), []], tokenizer_file, mask=[[False] * 4, []])
+    assert read(corpus)["length"].to_pylist() == [0] * 4
+    assert corpus.manifest.facts["domains"] == {}
