@@ -4,6 +4,9 @@ import random
 from pathlib import Path
 
 import fasttext
+import numpy as np
+
+from pipeline.kernels.fasttext_model import Model, serialise
 
 WORDS = ["the", "a", "of", "über", "naïve", "слово", "日本", "x", "return", "{", "}", "1.5", "<b>", "__lambda", "é"]
 WORDS += [f"w{n}" for n in range(60)]
@@ -36,6 +39,30 @@ def train(folder: Path, name: str, **more) -> Path:
     if name == "pruned":
         model.quantize(input=str(lines), cutoff=400, retrain=False, thread=THREADS)
     model.save_model(str(path))
+    return path
+
+
+def without_eos(folder: Path) -> Path:
+    """Write a model that knows one word, `the`, and no end of text, so that most texts have no feature at all."""
+    model = Model(
+        loss="softmax",
+        word_ngrams=1,
+        bucket=0,
+        minn=0,
+        maxn=0,
+        epochs=1,
+        min_count=1,
+        n_tokens=1,
+        n_words=1,
+        entry_bytes=np.frombuffer(b"the__label__1__label__0", np.uint8),
+        entry_offsets=np.array([0, 3, 13, 23]),
+        entry_counts=np.array([1, 1, 1]),
+        pruned_rows=None,
+        inputs_RD=np.array([[2.0]], np.float32),
+        outputs_LD=np.array([[0.5], [-0.5]], np.float32),
+    )
+    path = folder / "without-eos.bin"
+    path.write_bytes(serialise(model))
     return path
 
 

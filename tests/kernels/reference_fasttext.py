@@ -45,7 +45,7 @@ def subwords(token: bytes, minn: int, maxn: int) -> list[bytes]:
 
 
 def features(text: bytes, model) -> list[int]:
-    """Return the rows of the input matrix that fastText averages for `text`, in no particular order."""
+    """Return the rows of the input matrix that fastText averages, in its order: words and their parts, then n-grams."""
     entries = {model.entry(number): number for number in range(len(model.entry_counts))}
     found, hashes = [], []
 
@@ -74,11 +74,21 @@ def features(text: bytes, model) -> list[int]:
 
 
 def probabilities(text: bytes, model) -> list[float]:
-    """Return softmax + 1e-5 of every label; NaN without features."""
+    """Return softmax + 1e-5 of every label, in double precision; NaN without features."""
     rows = features(text, model)
     if not rows:
         return [math.nan] * len(model.labels)
-    logits = model.outputs_LD.astype(float) @ model.inputs_RD[rows].astype(float).mean(axis=0)
+    return _softmax(model.outputs_LD.astype(float) @ model.inputs_RD[rows].astype(float).mean(axis=0))
+
+
+def single_precision_probabilities(text: bytes, model) -> list[float]:
+    """Return what official fastText makes of it: rows are added one by one in float32."""
+    rows = features(text, model)
+    total = np.add.accumulate(model.inputs_RD[rows], axis=0, dtype=np.float32)[-1]
+    return _softmax(model.outputs_LD @ (total * np.float32(1 / len(rows))))
+
+
+def _softmax(logits: np.ndarray) -> list[float]:
     powers = np.exp(logits - logits.max())
     return (powers / powers.sum() + 1e-5).tolist()
 

@@ -1,0 +1,68 @@
+"""fastText models as files: loading them once a process, and naming the label that stands for quality."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.errors import DataError
+from pipeline.kernels.fasttext import Scorer
+from pipeline.kernels.fasttext_model import Model, parse
+
+MODEL_FILE = "model.bin"
+PREFIX = "__label__"
+POSITIVE_NAMES = ("1", "positive", "hq", "high_quality")
+
+
+def load(path: Path) -> Model:
+    """Return the model in a `.bin` or `.ftz` file, memory-mapped.
+
+    Raises:
+        DataError: it cannot be read, or is no supervised fastText model.
+    """
+    try:
+        return parse(np.memmap(path, np.uint8, "r"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as a fastText model: {error}. Give a supervised .bin or .ftz") from None
+
+
+def scorer(path: Path) -> Scorer:
+    """Return a scorer of the model in `path`; the last one stays in memory for the next batch.
+
+    Raises:
+        DataError: it cannot be read, or only softmax models of its kind could be scored.
+    """
+    status = path.stat()
+    return _scorer(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=1)
+def _scorer(path: Path, mtime_ns: int, size: int) -> Scorer:
+    try:
+        return Scorer(load(path))
+    except ValueError as error:
+        raise DataError(f"{path} cannot be scored: {error}. Train or give another model") from None
+
+
+def positive_label(labels: tuple[str, ...], wanted: str | None, where: str) -> int:
+    """Return the place in `labels` of `wanted`, with or without `__label__`; of the usual positive name if None.
+
+    Raises:
+        DataError: there is no such label, or without `wanted` not exactly one that is called like one of
+            `POSITIVE_NAMES`.
+    """
+    names = [label.removeprefix(PREFIX) for label in labels]
+    accepted = POSITIVE_NAMES if wanted is None else (wanted.removeprefix(PREFIX),)
+    found = [place for place, name in enumerate(names) if name in accepted]
+    if len(found) != 1:
+        looked_for = f"the label {wanted!r}" if wanted is not None else f"one label of {', '.join(POSITIVE_NAMES)}"
+        raise DataError(
+            f"{where}: the model has {len(found)} labels where {looked_for} was expected; its labels are "
+            f"{_some(labels)}. Name the one that stands for quality as `label`."
+        )
+    return found[0]
+
+
+def _some(labels: tuple[str, ...]) -> str:
+    shown = ", ".join(labels[:20])
+    return shown if len(labels) <= 20 else f"{shown} and {len(labels) - 20} more"
