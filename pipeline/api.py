@@ -39,7 +39,8 @@ class PlannedBuild:
         corpus = step.finished()
         row = {"step": step.name, "stage": step.stage.name, "folder": step.folder.name}
         if corpus is not None:
-            return row | {"state": "kept", "why": "", "rows": corpus.manifest.rows, "bytes": corpus.manifest.bytes}
+            size = corpus.manifest.bytes + corpus.manifest.files.bytes
+            return row | {"state": "kept", "why": "", "rows": corpus.manifest.rows, "bytes": size}
         known = (
             {"rows": self.report.rows, "bytes": self.report.bytes} if step.sources else {"rows": None, "bytes": None}
         )

@@ -118,18 +118,10 @@ def plan(recipe: str, profile: str | None, machine: bool) -> None:
 
     click.echo(f"{planned.recipe.name}: {len(rows)} steps on {planned.profile.runner}, root {planned.profile.root}")
     cells = [
-        (
-            r["step"],
-            r["stage"],
-            r["state"],
-            r["rows"],
-            None if r["bytes"] is None else human(r["bytes"]),
-            r["folder"],
-            r["why"],
-        )
+        (r["step"], r["stage"], r["state"], r["rows"], None if r["bytes"] is None else human(r["bytes"]), r["why"])
         for r in rows
     ]
-    print_table(("step", "stage", "state", "rows", "bytes", "folder", "why"), cells, right=("rows", "bytes"))
+    print_table(("step", "stage", "state", "rows", "bytes", "why"), cells, right=("rows", "bytes"))
     run = sum(row["state"] == "run" for row in rows)
     click.echo(f"{run} to run, {len(rows) - run} kept" if run else "nothing to do: every step is finished")
 

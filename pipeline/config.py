@@ -138,7 +138,7 @@ class Recipe(Frozen):
     """What to build."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    seed: int = Field(0, ge=0, lt=1 << 63)
+    seed: int = Field(0, ge=0, lt=1 << 32)
     sources: dict[str, Source] = Field(min_length=1)
     ingest: Ingest = Ingest()
     dedup: Dedup | None = None

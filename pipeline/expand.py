@@ -67,7 +67,7 @@ def _dedup(recipe: Recipe, steps: Steps, mask: dict[str, str]) -> dict[str, str]
         sketch = {"ngram": dedup.ngram, "bands": dedup.bands, "rows": dedup.rows, "seed": recipe.seed}
         steps["bands"] = _step("dedup.sign", documents | mask, **sketch)
         steps["pairs"] = _step("dedup.match", {"bands": "bands"})
-        steps["clusters"] = _step("dedup.cluster", {"pairs": "pairs"})
+        steps["clusters"] = _step("dedup.cluster", {"pairs": "pairs", "bands": "bands"})
         roles = documents | {"bands": "bands", "clusters": "clusters"} | mask
         steps["near"] = _step("dedup.keep", roles, threshold=dedup.threshold, ngram=dedup.ngram, **keeper)
         mask = {"mask": "near"}
