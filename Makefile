@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 RECIPE ?= configs/builds/demo.yaml
 TORCH ?= torch==2.13.0
+MEGATRON ?= megatron-core==0.16.1
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow test-torch lint format clean
@@ -27,6 +28,7 @@ $(VENV)/made-test: $(VENV)/made
 
 $(VENV)/made-torch: $(VENV)/made-test
 	$(PIP) install --quiet '$(TORCH)'
+	$(PIP) install --quiet --no-deps --only-binary :all: '$(MEGATRON)'
 	@touch $@
 
 .PHONY: .venv
