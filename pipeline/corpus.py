@@ -24,8 +24,8 @@ class Frozen(BaseModel):
 class Shard:
     """One file of a corpus. Shards of co-partitioned corpora share stem, rows and row order.
 
-    `checksum` is blake2b-128 of the file's bytes; `origin` says what content the file was made from, so that
-    a later build can take it over ("" when it cannot).
+    `checksum` is the first 128 bits of the sha256 of the file's bytes; `origin` says what content the file was made
+    from, so that a later build can take it over ("" when it cannot).
     """
 
     name: str

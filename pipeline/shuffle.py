@@ -1,13 +1,16 @@
 """Blocks: the files of a shuffle. A map task writes one file, a reduce task reads its range of every file.
 
-File = runs of Arrow IPC streams, one stream a partition and run (nothing for an empty one), then the table of offsets
-[R, P + 1] int64, then a tail (R, P, where the table begins). A run is what a task held in memory when it reached
-`SPILL_BYTES`; so memory is bounded whatever a task is fed. Parquet row groups would do the same with footers that grow
-to megabytes at a few hundred partitions.
+    file = blocks | schema | offsets [R, P + 1] int64 | tail (R, P, where schema and offsets begin, magic)
+
+A block is one Arrow record batch message without its schema, which the file holds once: at 512 partitions half of the
+time went into writing and parsing it again. R runs of P blocks lie one after the other, nothing for an empty block. A
+run is what a task held in memory when it reached `SPILL_BYTES`; so memory is bounded whatever a task is fed. Parquet
+row groups would do the same with footers that grow to megabytes at a few hundred partitions.
 """
 
 import os
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,9 +21,10 @@ import pyarrow.compute as pc
 
 from pipeline.errors import DataError
 
-SPILL_BYTES = 96 << 20
-_TAIL = struct.Struct("<qqq8s")
-_MAGIC = b"CMBLOCK1"
+SPILL_BYTES = 64 << 20
+_TAIL = struct.Struct("<qqqq8s")
+_RANGE = struct.Struct("<qq")
+_MAGIC = b"CMBLOCK2"
 
 
 class BlockWriter:
@@ -29,7 +33,10 @@ class BlockWriter:
     def __init__(self, path: Path, partitions: int):
         self.rows = 0
         self._partitions = partitions
+        # 16-bit keys: numpy sorts them by radix, in linear time.
+        self._narrow = np.uint16 if partitions <= 1 << 16 else np.uint32
         self._file = path.open("wb")
+        self._schema: pa.Schema | None = None
         self._offsets: list[np.ndarray] = []
         self._held: list[pa.RecordBatch] = []
         self._destinations: list[np.ndarray] = []
@@ -39,51 +46,63 @@ class BlockWriter:
         """Send row i of `rows` to partition `destinations[i]`.
 
         Raises:
-            DataError: the lengths differ, or a destination is not a partition.
+            DataError: the lengths differ, a destination is not a partition, or the columns are not those of before.
         """
         if rows.num_rows != len(destinations):
             raise DataError(f"{rows.num_rows:,} rows but {len(destinations):,} destinations")
-        if rows.num_rows and int(destinations.max()) >= self._partitions:
-            raise DataError(f"destination {int(destinations.max())} of {self._partitions} partitions")
-        batches = rows.to_batches() if isinstance(rows, pa.Table) else [rows]
-        self._held += [batch for batch in batches if batch.num_rows]
-        # 16-bit keys: numpy sorts them by radix, in linear time.
-        narrow = np.uint16 if self._partitions <= 1 << 16 else np.uint32
-        self._destinations.append(destinations.astype(narrow))
-        self._held_bytes += rows.nbytes
+        if not rows.num_rows:
+            return
+        low, high = int(destinations.min()), int(destinations.max())
+        if low < 0 or high >= self._partitions:
+            raise DataError(f"destination {low if low < 0 else high} of {self._partitions} partitions")
+        for batch in rows.to_batches() if isinstance(rows, pa.Table) else [rows]:
+            self._hold(_without_dictionaries(batch))
+        self._destinations.append(destinations.astype(self._narrow))
         self.rows += rows.num_rows
         if self._held_bytes >= SPILL_BYTES:
             self._spill()
 
+    def _hold(self, batch: pa.RecordBatch) -> None:
+        if self._schema is None:
+            self._schema = batch.schema.remove_metadata()
+        if not batch.schema.equals(self._schema):
+            raise DataError(f"one shuffle was sent\n{batch.schema}\nafter\n{self._schema}")
+        if batch.num_rows:
+            self._held.append(batch)
+            self._held_bytes += batch.nbytes
+
     def _spill(self) -> None:
-        destinations = np.concatenate(self._destinations) if self._destinations else np.zeros(0, np.uint16)
-        if len(destinations):
-            order = np.argsort(destinations, kind="stable")
-            cuts = np.searchsorted(destinations[order], np.arange(self._partitions + 1))
-            rows = pa.Table.from_batches(self._held)
-            if len(self._held) > 1:
-                rows = rows.combine_chunks()
-            self._offsets.append(self._write_run(rows.take(pa.array(order)), cuts))
+        if not self._held:
+            return
+        destinations = np.concatenate(self._destinations)
+        order = np.argsort(destinations, kind="stable")
+        counts = np.bincount(destinations, minlength=self._partitions)
+        self._offsets.append(self._write_run(_taken(self._held, order), counts))
         self._held, self._destinations, self._held_bytes = [], [], 0
 
-    def _write_run(self, rows: pa.Table, cuts: np.ndarray) -> np.ndarray:
-        offsets = np.empty(self._partitions + 1, np.int64)
-        for partition in range(self._partitions):
-            offsets[partition] = self._file.tell()
-            count = cuts[partition + 1] - cuts[partition]
-            if count:
-                with pa.ipc.new_stream(self._file, rows.schema) as stream:
-                    stream.write_table(rows.slice(cuts[partition], count))
-        offsets[-1] = self._file.tell()
-        return offsets
+    def _write_run(self, rows: pa.RecordBatch, counts: np.ndarray) -> np.ndarray:
+        """Write the blocks of rows that are sorted by partition; return where each begins, and where the last ends."""
+        sizes = np.zeros(self._partitions + 1, np.int64)
+        sizes[0] = self._file.tell()
+        row = 0
+        for partition in np.flatnonzero(counts).tolist():
+            count = int(counts[partition])
+            block = rows.slice(row, count).serialize()
+            self._file.write(block)
+            sizes[partition + 1] = block.size
+            row += count
+        return np.cumsum(sizes)
 
     def close(self) -> None:
-        """Write what is held, the offsets and the tail."""
+        """Write what is held, the schema, the offsets and the tail."""
         self._spill()
-        start = self._file.tell()
+        begin = self._file.tell()
+        if self._schema is not None:
+            self._file.write(self._schema.serialize())
+        middle = self._file.tell()
         for offsets in self._offsets:
             self._file.write(offsets.tobytes())
-        self._file.write(_TAIL.pack(len(self._offsets), self._partitions, start, _MAGIC))
+        self._file.write(_TAIL.pack(len(self._offsets), self._partitions, begin, middle, _MAGIC))
         self._file.close()
 
     def __enter__(self) -> "BlockWriter":
@@ -96,6 +115,33 @@ class BlockWriter:
             self.close()
         else:
             self._file.close()
+
+
+def _taken(held: list[pa.RecordBatch], order: np.ndarray) -> pa.RecordBatch:
+    """Return the rows of all batches in the given order; `held` is emptied, so that no column is there three times."""
+    schema = held[0].schema
+    columns = [[batch.column(c) for batch in held] for c in range(len(schema))]
+    held.clear()
+    indices = pa.array(order)
+    taken = []
+    while columns:
+        taken.append(_take(pa.concat_arrays(columns.pop(0)), order, indices))
+    return pa.RecordBatch.from_arrays(taken, schema=schema)
+
+
+def _take(column: pa.Array, order: np.ndarray, indices: pa.Array) -> pa.Array:
+    kind = column.type
+    if column.null_count or not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        return column.take(indices)
+    return pa.array(column.to_numpy()[order], kind)
+
+
+def _without_dictionaries(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return the batch with plain columns: a block is a single message and has no place for a dictionary."""
+    if not any(pa.types.is_dictionary(field.type) for field in batch.schema):
+        return batch
+    columns = [c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +157,14 @@ class Blocks:
         return self.folder / block_name(source)
 
     def read(self, partition: int) -> pa.Table | None:
-        """Return all rows sent to `partition`, in the order of (map task, row); None if there are none."""
-        tables = [table for source in range(self.sources) for table in _read_file(self.path(source), partition)]
-        return pa.concat_tables(tables) if tables else None
+        """Return all rows sent to `partition`, in the order of (map task, row); None if there are none.
+
+        Raises:
+            DataError: a file is not one of blocks, or was cut for another number of partitions.
+        """
+        sources = range(self.sources)
+        batches = [b for source in sources for b in _blocks(self.path(source), partition, self.partitions)]
+        return pa.Table.from_batches(batches) if batches else None
 
 
 def block_name(source: int) -> str:
@@ -126,21 +177,31 @@ def part(index: int) -> str:
     return f"part-{index:05d}"
 
 
-def _read_file(path: Path, partition: int) -> list[pa.Table]:
-    with path.open("rb") as file:
+def _blocks(path: Path, partition: int, partitions: int) -> Iterator[pa.RecordBatch]:
+    """Yield what one file holds for a partition, run by run."""
+    with path.open("rb", buffering=0) as file:
         handle = file.fileno()
-        size = os.fstat(handle).st_size
-        runs, partitions, start, magic = _TAIL.unpack(os.pread(handle, _TAIL.size, size - _TAIL.size))
-        if magic != _MAGIC:
-            raise DataError(f"{path} is not a file of shuffle blocks; delete the folder it lies in and build again")
-        tables = []
+        runs, cut_for, begin, middle = _tail(handle, path)
+        if cut_for != partitions:
+            raise DataError(f"{path} holds {cut_for} partitions, not {partitions}; delete its corpus and build again")
+        schema = None
         for run in range(runs):
-            begin, end = struct.unpack("<qq", os.pread(handle, 16, start + 8 * (run * (partitions + 1) + partition)))
-            if end > begin:
-                tables.append(pa.ipc.open_stream(pa.py_buffer(os.pread(handle, end - begin, begin))).read_all())
-        return tables
+            place = middle + 8 * (run * (partitions + 1) + partition)
+            start, end = _RANGE.unpack(os.pread(handle, _RANGE.size, place))
+            if end > start:
+                schema = schema or pa.ipc.read_schema(pa.py_buffer(os.pread(handle, middle - begin, begin)))
+                yield pa.ipc.read_record_batch(pa.py_buffer(os.pread(handle, end - start, start)), schema)
+
+
+def _tail(handle: int, path: Path) -> tuple[int, int, int, int]:
+    size = os.fstat(handle).st_size
+    tail = os.pread(handle, _TAIL.size, max(0, size - _TAIL.size))
+    if len(tail) != _TAIL.size or not tail.endswith(_MAGIC):
+        raise DataError(f"{path} is not a file of shuffle blocks; delete the corpus it lies in and build again")
+    runs, partitions, begin, middle, _ = _TAIL.unpack(tail)
+    return runs, partitions, begin, middle
 
 
 def by_column(table: pa.Table, *names: str) -> pa.Table:
-    """Return the rows sorted by the named columns, ascending; the names make a total key wherever bytes depend on it."""
+    """Return the rows sorted by the named columns, ascending; the names make a total key where bytes depend on it."""
     return table.take(pc.sort_indices(table, sort_keys=[(name, "ascending") for name in names]))

@@ -1,7 +1,8 @@
 """What a stage is, and the verbs it may use while it runs.
 
 `produce` is the one verb: independent tasks, each committed by a record, finished ones never run again. The others
-are written on it: `map_shards` (co-partitioned output), `scatter`, `regroup`, `gather` (shuffle), `fold` (small results).
+are written on it: `map_shards` (co-partitioned output), `scatter`, `regroup`, `gather` (shuffle), `fold` (small
+results).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -84,9 +85,19 @@ class Step:
         """Run tasks that write the corpus' files; return the sum of their tallies.
 
         `fn` writes under `attempt.path(name)`, names beginning with the task's key, and says `attempt.rows(name, n)`
-        of every file that is a shard.
+        of every file that is a shard. A step may produce more than once, under other keys.
+
+        Raises:
+            DataError: a key was used before; its task would be taken for done.
         """
-        self.keys = LazySequence(len(todo), lambda index: todo[index].key)
+        before, count = self.keys, len(self.keys)
+        if count and (clash := set(before) & {task.key for task in todo}):
+            raise DataError(
+                f"{self.name} produced {sorted(clash)[0]!r} twice; give the tasks of every round other keys"
+            )
+        self.keys = LazySequence(
+            count + len(todo), lambda index: before[index] if index < count else todo[index - count].key
+        )
         return self.foreman.run(fn, todo, round_name=DATA)
 
     def map_shards(
@@ -127,7 +138,7 @@ class Step:
         columns: Mapping[str, Sequence[str]],
         partitions: int,
     ) -> Blocks:
-        """Shuffle, first round: send rows of every shard to partitions. `fn` returns rows and a destination for each."""
+        """Shuffle, first round: send rows of shards to partitions. `fn` returns rows and a destination for each."""
         shard_tasks = self._shard_tasks(columns)
         groups = min(len(shard_tasks), MAX_MAP_TASKS)
         bounds = [len(shard_tasks) * g // groups for g in range(groups + 1)] if groups else [0]
@@ -212,8 +223,9 @@ class Step:
         return tuple(columns["mask"]) if "mask" in columns and "mask" not in self.inputs else ()
 
     def _binding(self, fn: BatchFn, columns: Mapping[str, Sequence[str]]) -> str | None:
-        """Return what the output depends on beside the shard's own content; None if that has no stable text."""
-        return tasks.binding(fn, {role: print_ for role, print_ in self.identities.items() if role not in columns})
+        """Return what the output depends on beside the shards' own content; None if that has no stable text."""
+        whole = {role: print_ for role, print_ in self.identities.items() if role not in columns}
+        return tasks.binding(fn, whole, {role: names for role, names in columns.items() if role in self.inputs})
 
 
 def stem(shard: Shard) -> str:
@@ -233,6 +245,6 @@ def _check_partners(roles: Mapping[str, Any], corpora: Sequence[Corpus]) -> None
             a.rows != b.rows or stem(a) != stem(b) for a, b in zip(first, shards, strict=True)
         ):
             raise DataError(
-                f"{corpus.root} (as {role}) is not co-partitioned with {corpora[0].root}: {shards!r} against {first!r}. "
-                "Both must come from the same documents; check the inputs of this step."
+                f"{corpus.root} (as {role}) is not co-partitioned with {corpora[0].root}: {shards!r} against "
+                f"{first!r}. Both must come from the same documents; check the inputs of this step."
             )

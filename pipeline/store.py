@@ -1,8 +1,12 @@
 """The only writer of files: attempts and their commit records, manifests, the lock of a root.
 
 A corpus under construction is a folder `data/ records/ scratch/ tmp/`. A task writes under `tmp/<attempt>/`; `commit`
-syncs the files, moves them to their final names and, last, links one small record (the first of two twins wins). A
-reader trusts records, never a listing. `finish` writes the manifest, the very last thing, and sweeps the rest.
+syncs the files, moves them to their final names and, last, links one small record. The first of two twins wins: both
+commit under one lock, so that nobody moves a file over one that a record already speaks of. A reader trusts records,
+never a listing. `finish` writes the manifest, the very last thing, and sweeps the rest.
+
+Order of a commit, and what a power cut may leave: files synced, moved, their folders synced, record synced, linked.
+So a record without its files cannot outlive a cut; files without a record can, and are written again.
 """
 
 import contextlib
@@ -14,8 +18,12 @@ import shutil
 import socket
 import time
 import uuid
+import zlib
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +31,14 @@ from pydantic import ValidationError
 
 from pipeline.corpus import DATA, Corpus, Manifest, Shard, Shards
 from pipeline.errors import DataError, LockedError
+from pipeline.files import checksum, digest, link_or_copy, size_of, sync_folder, write_atomic, write_once
 from pipeline.ledger import Tally
 
 MANIFEST = "manifest.json"
 IDENTITY = "identity.json"
 RECORDS = "records.jsonl"
 WORK_FOLDERS = ("records", "scratch", "tmp")
+COMMIT_LOCKS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +53,31 @@ class Record:
 
     def to_json(self) -> str:
         files = {"shards": [_row(s) for s in self.shards], "files": [_row(s) for s in self.files]}
-        return json.dumps({"key": self.key, "origin": self.origin, **files, "tally": self.tally}, ensure_ascii=False)
+        plain = {"key": self.key, "origin": self.origin, **files, "tally": self.tally}
+        return json.dumps(plain, ensure_ascii=False, default=_plain_number)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Record":
         plain = json.loads(text)
         origin = plain["origin"]
-        shards = tuple(Shard(*row, origin) for row in plain["shards"])
-        return cls(plain["key"], origin, shards, tuple(Shard(*row) for row in plain["files"]), plain["tally"])
+        shards = tuple(_shard(row, origin) for row in plain["shards"])
+        return cls(plain["key"], origin, shards, tuple(_shard(row) for row in plain["files"]), plain["tally"])
 
 
 def _row(shard: Shard) -> list[Any]:
     return [shard.name, shard.rows, shard.bytes, shard.checksum]
+
+
+def _shard(row: Sequence[Any], origin: str = "") -> Shard:
+    name, rows, size, print_ = row
+    return Shard(name, rows, size, print_, origin)
+
+
+def _plain_number(value: Any) -> Any:
+    """Return a numpy number of a tally as Python's."""
+    if hasattr(value, "item"):
+        return value.item()
+    raise TypeError(f"a tally holds {type(value).__qualname__}; its leaves must be numbers")
 
 
 class Attempt:
@@ -66,14 +89,14 @@ class Attempt:
         self._round = round_name
         self._tmp = root / "tmp" / uuid.uuid4().hex
         self._rows: dict[str, int] = {}
-        self._names: list[str] = []
+        self._names: dict[str, None] = {}
 
     def path(self, name: str) -> Path:
         """Return where to write the output file `name` for now; `name` begins with the task's key.
 
         The file is one of the corpus' other files unless `rows` makes it a shard.
         """
-        self._names.append(name)
+        self._names[name] = None
         path = self._tmp / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
@@ -83,57 +106,81 @@ class Attempt:
         self._rows[name] = count
 
     def commit(self, tally: Tally, origin: str = "") -> Record:
-        """Publish the files and the record, or step back behind a twin that has done so already."""
-        target = record_path(self._root, self._round, self.key)
-        described = [self._describe(name) for name in self._names]
-        if not target.exists():
-            for shard in described:
-                final = self._root / self._round / shard.name
-                final.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(self._tmp / shard.name, final)
-            _sync_folder(self._root / self._round)
-            shards = tuple(s for s in described if s.name in self._rows)
-            files = tuple(s for s in described if s.name not in self._rows)
-            write_once(target, Record(self.key, origin, shards, files, tally).to_json())
-        self.abort()
-        return Record.from_json(target.read_bytes())
+        """Publish the files and the record, or step back behind a twin that has done so already.
 
-    def adopt(self, record: Record, folder: Path) -> Record:
-        """Take over an earlier corpus' record under this task's key: its files are linked, not copied."""
-        renamed = {s.name: s.name.replace(record.key, self.key, 1) for s in (*record.shards, *record.files)}
-        for old, new in renamed.items():
-            _link_or_copy(folder / old, self.path(new))
-        for shard in record.shards:
-            self.rows(renamed[shard.name], shard.rows)
-        return self.commit(record.tally, record.origin)
+        Raises:
+            DataError: the corpus was finished meanwhile, by a driver that had stopped waiting for this attempt.
+        """
+        return self._publish([self._describe(name) for name in self._names], tally, origin)
+
+    def adopt(self, record: Record, folder: Path) -> Record | None:
+        """Take over an earlier corpus' record under this task's key: its files are linked, not copied.
+
+        Returns: the record; None if its files cannot be had, or are no longer what the record says.
+        """
+        theirs = (*record.shards, *record.files)
+        renamed = {shard.name: shard.name.replace(record.key, self.key, 1) for shard in theirs}
+        try:
+            for old, new in renamed.items():
+                link_or_copy(folder / old, self.path(new))
+            for shard in record.shards:
+                self.rows(renamed[shard.name], shard.rows)
+            described = [self._describe(name) for name in self._names]
+        except OSError:
+            described = []
+        if [d.checksum for d in described] != [shard.checksum for shard in theirs]:
+            self.abort()
+            self._names, self._rows = {}, {}
+            return None
+        return self._publish(described, record.tally, record.origin)
 
     def abort(self) -> None:
         """Delete what this attempt has not published."""
         shutil.rmtree(self._tmp, ignore_errors=True)
 
+    def _publish(self, described: Sequence[Shard], tally: Tally, origin: str) -> Record:
+        target = record_path(self._root, self._round, self.key)
+        shards = tuple(s for s in described if s.name in self._rows)
+        files = tuple(s for s in described if s.name not in self._rows)
+        text = Record(self.key, origin, shards, files, tally).to_json()
+        with _alone(target):
+            if (self._root / MANIFEST).exists():
+                raise DataError(f"{self._root} was finished while {self.key} was still being made; its copy is dropped")
+            if not target.exists():
+                self._move(described)
+                write_once(target, text)
+        self.abort()
+        return Record.from_json(target.read_bytes())
+
+    def _move(self, described: Sequence[Shard]) -> None:
+        home = self._root / self._round
+        folders = {home: None}
+        for shard in described:
+            final = home / shard.name
+            final.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(self._tmp / shard.name, final)
+            folders[final.parent] = None
+        for folder in reversed(folders):
+            sync_folder(folder)
+
     def _describe(self, name: str) -> Shard:
+        """Sync a file and describe it. Blocks of a shuffle live as long as the build and go without a checksum."""
         path = self._tmp / name
         with path.open("rb") as file:
             os.fsync(file.fileno())
-            checksum = hashlib.file_digest(file, _blake2b_128).hexdigest()
-        return Shard(name=name, rows=self._rows.get(name, 0), bytes=path.stat().st_size, checksum=checksum)
+            size = os.fstat(file.fileno()).st_size
+            print_ = digest(file) if self._round == DATA else ""
+        return Shard(name=name, rows=self._rows.get(name, 0), bytes=size, checksum=print_)
 
 
-def _blake2b_128() -> "hashlib._Hash":
-    return hashlib.blake2b(digest_size=16)
-
-
-def checksum(path: Path) -> str:
-    """Return the blake2b-128 of a file's bytes, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, _blake2b_128).hexdigest()
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without hard links
-        shutil.copyfile(source, target)
+@contextlib.contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    """Keep the twins of a task from committing at the same time; a dead one's lock is free."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    stripe = zlib.crc32(target.name.encode()) % COMMIT_LOCKS
+    with (target.parent / f".lock-{stripe:02d}").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def record_path(root: Path, round_name: str, key: str) -> Path:
@@ -149,45 +196,19 @@ def recorded(root: Path, round_name: str) -> set[str]:
     return {name.removesuffix(".json") for name in os.listdir(folder) if name.endswith(".json")}
 
 
-def write_once(path: Path, text: str) -> bool:
-    """Write `path` unless it exists; return whether this call wrote it. It is never seen half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{uuid.uuid4().hex}")
-    try:
-        _write_synced(draft, text)
-        os.link(draft, path)
-        return True
-    except FileExistsError:
-        return False
-    finally:
-        draft.unlink(missing_ok=True)
+def finished(root: Path, round_name: str, key: str) -> Record | None:
+    """Return the record of a finished task; None, and the record deleted, if its files are not there as it says."""
+    path = record_path(root, round_name, key)
+    record = Record.from_json(path.read_bytes())
+    if intact(record, root / round_name):
+        return record
+    path.unlink()
+    return None
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Replace `path` with `text`; a reader sees the old or the new, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        _write_synced(draft, text)
-        os.replace(draft, path)
-        _sync_folder(path.parent)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def _write_synced(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def intact(record: Record, folder: Path) -> bool:
+    """Tell whether all files of a record lie in `folder` with the size it says."""
+    return all(size_of(folder / shard.name) == shard.bytes for shard in (*record.shards, *record.files))
 
 
 def open_corpus(root: Path) -> Corpus | None:
@@ -208,12 +229,13 @@ def open_corpus(root: Path) -> Corpus | None:
 def damage(corpus: Corpus, *, checksums: bool = False) -> list[str]:
     """Return a line for every file of `corpus` that is missing or not as its manifest says."""
     found = []
-    for shard in (*corpus.manifest.shards, *corpus.manifest.files):
+    for shard in chain(corpus.manifest.shards, corpus.manifest.files):
         path = corpus.path(shard)
-        if not path.exists():
+        size = size_of(path)
+        if size is None:
             found.append(f"{path}: missing")
-        elif path.stat().st_size != shard.bytes:
-            found.append(f"{path}: {path.stat().st_size:,} bytes, the manifest says {shard.bytes:,}")
+        elif size != shard.bytes:
+            found.append(f"{path}: {size:,} bytes, the manifest says {shard.bytes:,}")
         elif checksums and checksum(path) != shard.checksum:
             found.append(f"{path}: its bytes have changed since it was written")
     return found
@@ -249,6 +271,8 @@ def finish(root: Path, manifest_of: Any, keys: Sequence[str]) -> Corpus:
             for shard in record.files:
                 files.append(shard)
             archive.write(text + "\n")
+        archive.flush()
+        os.fsync(archive.fileno())
     os.replace(draft, root / RECORDS)
     manifest = manifest_of(shards, files)
     write_atomic(root / MANIFEST, manifest.to_json())
@@ -256,48 +280,68 @@ def finish(root: Path, manifest_of: Any, keys: Sequence[str]) -> Corpus:
     return Corpus(root=root, manifest=manifest)
 
 
+def tidy(corpus: Corpus) -> None:
+    """Sweep a finished corpus whose build was stopped between its manifest and its sweep."""
+    if any((corpus.root / name).exists() for name in WORK_FOLDERS):
+        sweep(corpus.root, corpus.manifest)
+
+
 def sweep(root: Path, manifest: Manifest) -> None:
-    """Delete what a finished corpus does not need: records, scratch, drafts and files nobody names."""
-    for name in WORK_FOLDERS:
-        shutil.rmtree(root / name, ignore_errors=True)
+    """Delete what a finished corpus does not need: drafts, files nobody names, and last the work folders."""
     (root / IDENTITY).unlink(missing_ok=True)
-    for draft in root.glob(".*"):
+    for draft in root.glob(".*.json*.*"):
         draft.unlink(missing_ok=True)
-    named = {shard.name for shard in manifest.shards} | {shard.name for shard in manifest.files}
+    named = {shard.name for shard in chain(manifest.shards, manifest.files)}
     for folder, _, names in os.walk(root / DATA):
         for name in names:
             path = Path(folder, name)
             if path.relative_to(root / DATA).as_posix() not in named:
                 path.unlink()
+    for name in WORK_FOLDERS:
+        shutil.rmtree(root / name, ignore_errors=True)
 
 
 class Earlier:
-    """The commit records of an earlier corpus of the same stage, version and params, found by origin."""
+    """The commit records of an earlier corpus of the same stage, version and params, found by origin.
+
+    Travels to every worker, so it holds 16 bytes a task: a hash of the origin and the place of its record. A line that
+    cannot be read is a task that is done again.
+    """
 
     def __init__(self, corpus: Corpus):
         self.folder = corpus.root / DATA
         self._archive = corpus.root / RECORDS
-        self._places: dict[str, int] = {}
-        place = 0
+        found, place = [], 0
         with self._archive.open("rb") as file:
             for line in file:
-                self._places[json.loads(line)["origin"]] = place
+                record = _readable(line)
+                if record is not None and record.origin:
+                    found.append((_hash64(record.origin), place))
                 place += len(line)
-        self._places.pop("", None)
+        found.sort()
+        self._hashes, self._places = array("Q", (h for h, _ in found)), array("Q", (p for _, p in found))
 
     def find(self, origin: str) -> Record | None:
-        """Return the record of the task that was made from `origin`, if its files are still there."""
-        place = self._places.get(origin)
-        if place is None:
+        """Return the record of a task that was made from `origin`, if its files are still there."""
+        wanted = _hash64(origin)
+        at = bisect_left(self._hashes, wanted)
+        if at == len(self._hashes) or self._hashes[at] != wanted:
             return None
         with self._archive.open("rb") as file:
-            file.seek(place)
-            record = Record.from_json(file.readline())
-        intact = all(
-            (self.folder / s.name).exists() and (self.folder / s.name).stat().st_size == s.bytes
-            for s in (*record.shards, *record.files)
-        )
-        return record if intact else None
+            file.seek(self._places[at])
+            record = _readable(file.readline())
+        return record if record is not None and record.origin == origin and intact(record, self.folder) else None
+
+
+def _readable(line: bytes) -> Record | None:
+    try:
+        return Record.from_json(line)
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _hash64(origin: str) -> int:
+    return int.from_bytes(hashlib.blake2b(origin.encode(), digest_size=8).digest(), "little")
 
 
 @contextlib.contextmanager
@@ -315,7 +359,10 @@ def lock(root: Path, who: str, *, wait_s: float = 0.0) -> Iterator[None]:
         since = time.strftime("%Y-%m-%d %H:%M:%S")
         file.write(f"{who}, process {os.getpid()} on {socket.gethostname()}, since {since}")
         file.flush()
-        yield
+        try:
+            yield
+        finally:
+            file.truncate(0)  # the next holder is not taken for this one
 
 
 def _acquire(file: Any, root: Path, deadline: float) -> None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from pipeline import identity, ledger, store
 from pipeline.corpus import DATA, Shard
-from pipeline.errors import StageError
+from pipeline.errors import DataError, StageError
 from pipeline.execution.base import Failure, Runner, TasksFailed
 from pipeline.ledger import Tally
 from pipeline.parquet import ShardWriter, read_zipped, write_table
@@ -72,7 +72,7 @@ class LazySequence(Sequence[T], Generic[T]):
 
 @dataclass
 class Foreman:
-    """Hands the tasks of one step to a runner: skips what is finished, adopts what an earlier build made, sums tallies."""
+    """Hands a step's tasks to a runner: skips what is finished, adopts what an earlier build made, sums tallies."""
 
     stage: str
     root: Path
@@ -86,10 +86,11 @@ class Foreman:
         totals: Tally = {}
         waiting: list[int] = []
         for index, key in enumerate(task.key for task in todo):
-            if key in finished:
-                ledger.add(totals, Record.from_json(store.record_path(self.root, round_name, key).read_bytes()).tally)
-            else:
+            record = store.finished(self.root, round_name, key) if key in finished else None
+            if record is None:
                 waiting.append(index)
+            else:
+                ledger.add(totals, record.tally)
         done = len(todo) - len(waiting)
         self.watch(done, len(todo), None)
         work = partial(attempt, fn=fn, root=self.root, round_name=round_name, earlier=self.earlier)
@@ -133,9 +134,11 @@ def attempt(
     """Do one task and commit it; what an earlier corpus made from the same content is taken over instead."""
     attempt = Attempt(root, task.key, round_name=round_name)
     try:
-        record = earlier.find(task.identity) if earlier and task.identity and round_name == DATA else None
-        if record is not None and earlier is not None:
-            return attempt.adopt(record, earlier.folder)
+        if earlier is not None and task.identity and round_name == DATA:
+            record = earlier.find(task.identity)
+            adopted = attempt.adopt(record, earlier.folder) if record else None
+            if adopted:
+                return adopted
         return attempt.commit(fn(task, attempt) or {}, task.identity)
     except BaseException:
         attempt.abort()
@@ -147,8 +150,8 @@ def origin(binding: str, shards: Iterable[Shard]) -> str:
     return hashlib.sha256("|".join([binding, *(shard.checksum for shard in shards)]).encode()).hexdigest()[:32]
 
 
-def binding(fn: BatchFn, whole: Mapping[str, str]) -> str | None:
-    """Return a digest of a batch function, what is bound into it and the whole inputs beside it.
+def binding(fn: BatchFn, whole: Mapping[str, str], columns: Mapping[str, Sequence[str]]) -> str | None:
+    """Return a digest of a batch function, what is bound into it, who offers which column and the whole inputs.
 
     None when something bound has no stable text (an array, a table): such an output is never taken over.
     """
@@ -156,7 +159,7 @@ def binding(fn: BatchFn, whole: Mapping[str, str]) -> str | None:
     inner = fn.func if isinstance(fn, partial) else fn
     name = f"{inner.__module__}.{inner.__qualname__}"
     try:
-        return identity.digest({"fn": name, "bound": bound, "inputs": dict(whole)})
+        return identity.digest({"fn": name, "bound": bound, "inputs": dict(whole), "columns": dict(columns)})
     except (TypeError, ValueError):
         return None
 
@@ -190,6 +193,10 @@ def map_shard(
         for batch in batches(task.payload, fill):
             first = task.payload.first_address + writer.rows
             result = fn(batch, _between(rows, first, batch.num_rows)) if addressed else fn(batch)
+            if result.num_rows != batch.num_rows:
+                raise DataError(
+                    f"a map returned {result.num_rows:,} rows for {batch.num_rows:,}; it must return one for each"
+                )
             writer.write(result)
             if mask:
                 ledger.add(totals, {LEDGER: ledger.count_decisions(batch, result)})
@@ -257,7 +264,7 @@ def gather(
     name = f"{task.key}.parquet"
     table = blocks.read(task.payload)
     result = schema.empty_table() if table is None else fn(table)
-    attempt.rows(name, write_table(attempt.path(name), result))
+    attempt.rows(name, write_table(attempt.path(name), result, schema))
     return tally(result) if tally else {}
 
 

@@ -162,5 +162,5 @@ def test_a_shard_made_from_the_same_content_is_taken_over(documents, tmp_path):
 def test_a_function_bound_to_arrays_is_never_taken_over():
     from pipeline.tasks import binding
 
-    assert binding(partial(small_batch, least=3), {}) != binding(partial(small_batch, least=4), {})
-    assert binding(partial(small_batch, least=np.arange(3)), {}) is None
+    assert binding(partial(small_batch, least=3), {}, {}) != binding(partial(small_batch, least=4), {}, {})
+    assert binding(partial(small_batch, least=np.arange(3)), {}, {}) is None

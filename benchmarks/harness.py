@@ -1,0 +1,120 @@
+"""What the benchmarks share: interleaved repetitions, CPU time of a process with its children, tables, `--json`.
+
+A script is run as `python benchmarks/NAME.py [--json]`: it prints a table for people and, asked for it, one JSON object
+as its last line. Figures are medians; ratios are medians of the ratios of runs next to each other in time, because a
+shared machine drifts.
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+MB = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One run: seconds on the clock, and of CPU in this process and in its children that have ended."""
+
+    wall_s: float
+    cpu_s: float
+
+
+def arguments(summary: str, *, repeats: int = 5) -> argparse.ArgumentParser:
+    """Return a parser with the options of every benchmark."""
+    parser = argparse.ArgumentParser(description=summary)
+    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+    parser.add_argument("--repeats", type=int, default=repeats, help="interleaved repetitions (default %(default)s)")
+    return parser
+
+
+def shared() -> Path:
+    """Return the folder of the corpora that benchmarks run on; leave with a message if it is not there."""
+    folder = Path(os.environ.get("CORPUSMILL_SHARED", Path(__file__).parents[2] / "shared"))
+    if not (folder / "data").is_dir():
+        sys.exit(f"there are no corpora in {folder}; name their folder in CORPUSMILL_SHARED")
+    return folder
+
+
+def measured(run: Callable[[], object]) -> Sample:
+    """Return what one call took."""
+    wall, cpu = time.perf_counter(), _cpu()
+    run()
+    return Sample(time.perf_counter() - wall, _cpu() - cpu)
+
+
+def interleaved(variants: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[Sample]]:
+    """Return the samples of every variant; run i of all of them comes before run i + 1 of any."""
+    samples: dict[str, list[Sample]] = {name: [] for name in variants}
+    for _ in range(repeats):
+        for name, run in variants.items():
+            samples[name].append(measured(run))
+    return samples
+
+
+def median(samples: Sequence[Sample], field: str = "cpu_s") -> float:
+    """Return the median of one field."""
+    return statistics.median(getattr(sample, field) for sample in samples)
+
+
+def ratio(samples: Sequence[Sample], base: Sequence[Sample], field: str = "cpu_s") -> float:
+    """Return the median of the ratios of neighbouring runs."""
+    pairs = zip(samples, base, strict=True)
+    return statistics.median(getattr(a, field) / getattr(b, field) for a, b in pairs)
+
+
+def in_child(script: str, *arguments: str) -> dict[str, Any]:
+    """Run a benchmark script in a fresh process and return the JSON object on its last line."""
+    command = [sys.executable, script, *arguments]
+    lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
+    found: dict[str, Any] = json.loads(lines[-1])
+    return found
+
+
+def peak_mb() -> float:
+    """Return the highest resident memory this process has had (ru_maxrss), in MB of 2^20 bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1 << 20) if sys.platform == "darwin" else peak / 1024
+
+
+def resident_mb() -> float:
+    """Return the resident memory of this process now, in MB of 2^20 bytes."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+
+
+def table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows under a header, first column to the left, the others to the right."""
+    cells = [list(header), *([_text(value) for value in row] for row in rows)]
+    widths = [max(len(row[c]) for row in cells) for c in range(len(header))]
+    print(f"\n{title}")
+    for row in cells:
+        right = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
+        print("  " + "  ".join([row[0].ljust(widths[0]), *right]).rstrip())
+
+
+def finish(options: argparse.Namespace, result: Mapping[str, Any]) -> None:
+    """Print the JSON line if it was asked for."""
+    if options.json:
+        print(json.dumps(result))
+
+
+def _text(value: object) -> str:
+    return (
+        f"{value:,.3g}"
+        if isinstance(value, float) and abs(value) < 100
+        else (f"{value:,.0f}" if isinstance(value, (int, float)) else str(value))
+    )
+
+
+def _cpu() -> float:
+    return sum(os.times()[:4])
