@@ -1,0 +1,1 @@
+"""The report of a build: one HTML page, told from the manifests alone."""

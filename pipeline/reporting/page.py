@@ -1,0 +1,78 @@
+"""The report: one HTML file with everything in it, made from the manifests of a build and nothing else.
+
+No script, no font, no picture from elsewhere, no date: the same build gives the same bytes.
+"""
+
+import re
+from pathlib import Path
+
+from pipeline import builds, store
+from pipeline.reporting import cleaning, markup, numerals, provenance, road, training
+from pipeline.reporting.evidence import Evidence
+from pipeline.reporting.plain import escaped
+from pipeline.reporting.style import STYLE
+
+REPORT = "report.html"
+
+SECTIONS = (
+    road.at_a_glance,
+    road.dropped,
+    cleaning.duplicates,
+    cleaning.quality,
+    training.lengths,
+    training.tokens,
+    training.mixture,
+    training.packing,
+    provenance.others,
+    provenance.identity,
+    provenance.rebuild,
+)
+
+_HEADING = re.compile(r'<section id="([^"]+)"><h2>([^<]*)</h2>')
+
+
+def write_report(build: builds.Build, path: Path | None = None) -> Path:
+    """Write the report of a finished build and return its path; by default `report.html` in the build's folder.
+
+    Raises:
+        DataError: the build's record is not one of ours.
+    """
+    path = path or build.folder / REPORT
+    store.write_atomic(path, page(Evidence.of(build)))
+    return path
+
+
+def page(evidence: Evidence) -> str:
+    """Return the HTML of a report; a section is there if its steps are in the build."""
+    sections = "".join(section(evidence) for section in SECTIONS)
+    links = "".join(f'<a href="#{anchor}">{title}</a>' for anchor, title in _HEADING.findall(sections))
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{escaped(evidence.name)} – corpusmill</title><style>{STYLE}</style></head>\n<body><main>"
+        f"<header>{markup.words(evidence.name, 'h1')}{markup.words(_summary(evidence), kind='sub')}"
+        f'{markup.tiles(_headline(evidence))}<nav aria-label="Sections">{links}</nav></header>\n'
+        f"{sections}\n<footer>Made by corpusmill from the manifests of this build.</footer></main></body></html>\n"
+    )
+
+
+def _summary(evidence: Evidence) -> str:
+    domains = f"{len(evidence.domains)} domain{'s' * (len(evidence.domains) != 1)}"
+    return f"A build of {len(evidence.steps)} steps over {domains}."
+
+
+def _headline(evidence: Evidence) -> dict[str, tuple[str, str]]:
+    tiles: dict[str, tuple[str, str]] = {}
+    if evidence.deciding:
+        first, last = evidence.deciding[0].books, evidence.deciding[-1].books
+        tiles["documents read"] = (numerals.count(first["rows_in"]), numerals.size(first["bytes_in"]))
+        kept = (
+            f"{numerals.size(last['bytes_kept'])}, {numerals.share(last['bytes_kept'], first['bytes_in'])} of the text"
+        )
+        tiles["documents kept"] = (numerals.count(last["rows_kept"]), kept)
+    for step in evidence.of_stage("tokens.pack"):
+        length = step.facts.get("sequence_length", 0)
+        if "tokens" in step.facts:
+            tiles["tokens"] = (numerals.short(step.facts["tokens"]), f"{numerals.count(step.facts['tokens'])} exactly")
+        tiles["sequences"] = (numerals.count(step.manifest.rows), f"of {numerals.count(length)} tokens")
+    return tiles

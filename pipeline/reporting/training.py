@@ -1,0 +1,203 @@
+"""Sections on what is trained on: lengths, tokens, the mixture, packed sequences."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.reporting import markup, numerals
+from pipeline.reporting.evidence import Evidence, Told, mapping
+from pipeline.reporting.plots import Bar, Row, grouped, ridges, stacked
+
+LENGTHS = "documents_by_length"
+"""Fact of any step: domain -> counts, bin k being lengths from 2^k to below 2^(k + 1) tokens."""
+
+
+def lengths(evidence: Evidence) -> str:
+    """Return how long documents are, by domain, where a step has noted it."""
+    parts = []
+    for step in evidence.steps:
+        counts = {d: c for d, c in mapping(step.facts, LENGTHS).items() if isinstance(c, list) and any(c)}
+        if counts:
+            parts.append(_length_picture(evidence, counts))
+    return markup.section("lengths", "Document lengths", "", *parts) if parts else ""
+
+
+def _length_picture(evidence: Evidence, counts: dict[str, list[int]]) -> str:
+    first = min(next(i for i, n in enumerate(c) if n) for c in counts.values())
+    last = max(i for c in counts.values() for i, n in enumerate(c) if n)
+    rows = {d: (evidence.tone(d), _padded(counts[d], last + 1)[first:]) for d in evidence.ordered(counts)}
+    names = [numerals.binary(1 << k) for k in range(first, last + 2)]
+    picture = ridges("Documents by length and domain", rows, names=names, axis="tokens a document")
+    return markup.figure(picture, "Documents by their length in tokens; each bin is twice as wide as the one before.")
+
+
+def _padded(counts: list[int], bins: int) -> list[int]:
+    return [*counts, *[0] * (bins - len(counts))]
+
+
+def tokens(evidence: Evidence) -> str:
+    """Return the vocabulary and how well it fits each domain; nothing where the build has no tokens."""
+    encode = next(evidence.of_stage("tokens.encode"), None)
+    train = next(evidence.of_stage("tokens.train"), None)
+    if not encode and not train:
+        return ""
+    return markup.section(
+        "tokens",
+        "Tokens",
+        "",
+        markup.tiles(_vocabulary(encode, train)),
+        _fit(evidence, encode) if encode else "",
+        _note(encode.facts.get("engine_note")) if encode else "",
+        _sample(evidence, train) if train else "",
+    )
+
+
+def _vocabulary(encode: Told | None, train: Told | None) -> dict[str, tuple[str, str]]:
+    tiles: dict[str, tuple[str, str]] = {}
+    facts = {**(train.facts if train else {}), **(encode.facts if encode else {})}
+    if "vocab_size" in facts:
+        made = "byte-level BPE, trained here" if train else "brought along"
+        tiles["vocabulary"] = (numerals.count(facts["vocab_size"]), made)
+    counts = [c for c in mapping(facts, "domains").values() if isinstance(c, dict)]
+    total, size = sum(c.get("tokens", 0) for c in counts), sum(c.get("bytes", 0) for c in counts)
+    if total:
+        tiles["tokens"] = (numerals.short(total), f"of {numerals.size(size)} of text")
+        tiles["bytes a token"] = (f"{size / total:.2f}", "over all domains")
+    if "eos" in facts:
+        tiles["end of document"] = (f"id {facts.get('eos_id', '?')}", str(facts["eos"]))
+    if "engine" in facts:
+        tiles["engine"] = (str(facts["engine"]), str(facts.get("dtype", "")))
+    return tiles
+
+
+def _fit(evidence: Evidence, encode: Told) -> str:
+    counts = {d: c for d, c in mapping(encode.facts, "domains").items() if isinstance(c, dict) and c.get("tokens")}
+    bars, rows = [], []
+    for domain in evidence.ordered(counts):
+        documents, size, number = (counts[domain].get(name, 0) for name in ("documents", "bytes", "tokens"))
+        bars.append(Row(domain, (Bar(size / number, evidence.tone(domain), f"{size / number:.2f}"),)))
+        mean = numerals.count(number / documents) if documents else ""
+        rows.append([domain, documents, numerals.size(size), number, f"{size / number:.3f}", mean])
+    head = ("domain", "documents", "text", "tokens", "bytes a token", "tokens a document")
+    picture = grouped("Bytes of text a token, by domain", bars) if bars else ""
+    return markup.figure(picture, "Bytes of text a token stands for: more is denser.") + markup.table(head, rows)
+
+
+def _note(said: Any) -> str:
+    return markup.words(str(said), kind="note") if said else ""
+
+
+def _sample(evidence: Evidence, train: Told) -> str:
+    sizes = mapping(train.facts, "sample_bytes_by_domain")
+    total = sum(sizes.values())
+    rows = [[d, numerals.size(sizes[d]), numerals.share(sizes[d], total)] for d in evidence.ordered(sizes)]
+    title = f"What the vocabulary was trained on ({numerals.count(train.facts.get('sample_documents', 0))} documents)"
+    return markup.words(title, "h3") + markup.table(("domain", "text", "share"), rows) if rows else ""
+
+
+def mixture(evidence: Evidence) -> str:
+    """Return natural, asked and taken shares, epochs and losses; nothing where the build has no plan."""
+    plan = next(evidence.of_stage("mixture.plan"), None)
+    if not plan or not mapping(plan.facts, "domains"):
+        return ""
+    facts, domains = plan.facts, mapping(plan.facts, "domains")
+    available = sum(entry.get("available_tokens", 0) for entry in domains.values())
+    tiles = {
+        "tokens taken": (numerals.short(facts.get("tokens", 0)), f"{numerals.count(facts.get('tokens', 0))} exactly"),
+        "budget": (numerals.short(facts.get("budget_tokens", 0)), f"{numerals.short(available)} available"),
+        "most epochs allowed": (f"{facts.get('max_epochs', 0):g}", f"at the cap: {facts.get('on_cap', '')}"),
+    }
+    tones = {"natural (as available)": "want", "asked": "keep", "taken": "r1"}
+    rows = [
+        _shares(d, domains[d], available, facts.get("tokens", 0), list(tones.values()))
+        for d in evidence.ordered(domains)
+    ]
+    picture = grouped("Natural, asked and taken shares of tokens by domain", rows)
+    return markup.section(
+        "mixture",
+        "Mixture",
+        "Which share of the tokens each domain has by nature, was asked for, and gives.",
+        markup.tiles(tiles),
+        markup.figure(picture, "Shares of tokens.", markup.key(tones)),
+        "".join(_note(note) for note in facts.get("notes", ())),
+        _mixture_table(evidence, domains),
+    )
+
+
+def _shares(domain: str, entry: dict[str, Any], available: int, taken: int, tones: list[str]) -> Row:
+    parts = (entry.get("available_tokens", 0), available), (entry.get("weight", 0), 1), (entry.get("tokens", 0), taken)
+    bars = [Bar(a / b if b else 0, tone, numerals.share(a, b)) for (a, b), tone in zip(parts, tones, strict=True)]
+    return Row(domain, tuple(bars))
+
+
+def _mixture_table(evidence: Evidence, domains: Any) -> str:
+    names = ("documents", "available_tokens", "asked_tokens", "tokens")
+    rows = []
+    for domain in evidence.ordered(domains):
+        entry = domains[domain]
+        capped = "at the cap" if entry.get("capped") else ""
+        numbers = [entry.get(name) for name in names]
+        rows.append([domain, *numbers, f"{entry.get('epochs', 0):.3f}", entry.get("lost_to_cap"), capped])
+    totals = [sum(domains[d].get(name, 0) for d in domains) for name in names]
+    lost = sum(domains[d].get("lost_to_cap", 0) for d in domains)
+    head = ("domain", "documents", "available", "asked", "taken", "epochs", "lost to the cap", "")
+    return markup.table(head, rows, foot=["all", *totals, "", lost, ""])
+
+
+def packing(evidence: Evidence) -> str:
+    """Return how full the training sequences are; nothing where the build packs none."""
+    pack = next(evidence.of_stage("tokens.pack"), None)
+    if not pack or "sequence_length" not in pack.facts:
+        return ""
+    facts, rows = pack.facts, pack.manifest.rows
+    length, number = facts["sequence_length"], facts.get("tokens", 0)
+    places = rows * length
+    tiles = {
+        "sequences": (numerals.count(rows), f"of {numerals.count(length)} tokens"),
+        "tokens": (numerals.short(number), f"{facts.get('dtype', '')}, {numerals.size(pack.manifest.bytes)}"),
+        "fill": (f"{100 * number / places:.3f} %" if places else "–", "of places hold a token"),
+        "padding": (numerals.count(places - number), "places"),
+    }
+    shown = {"sequence_length", "dtype", "tokens", "domains", "sequences", "padding", "fill", "by_domain"}
+    rest = {name.replace("_", " "): value for name, value in facts.items() if name not in shown}
+    return markup.section(
+        "packing",
+        "Packed sequences",
+        "Documents are packed best-fit into sequences of one length; only what is longer than a sequence is cut.",
+        markup.tiles(tiles),
+        _places(evidence, mapping(facts, "by_domain"), places - number),
+        _packed_table(evidence, mapping(facts, "by_domain")),
+        markup.pairs(rest),
+    )
+
+
+def _places(evidence: Evidence, domains: Mapping[str, Any], padding: int) -> str:
+    """Return one bar of all places: the tokens of each domain, then the padding."""
+    sizes = {d: domains[d].get("tokens", 0) for d in evidence.ordered(domains)}
+    if not any(sizes.values()):
+        return ""
+    bars = [Bar(n, evidence.tone(domain), f"{domain} {numerals.count(n)}") for domain, n in sizes.items()]
+    bars.append(Bar(padding, "want", f"padding {numerals.count(padding)}"))
+    tones = {domain: evidence.tone(domain) for domain in sizes} | {"padding": "want"}
+    picture = stacked("Places of all sequences by domain", [Row("places", tuple(bars))])
+    return markup.figure(picture, "All places of all sequences: tokens by domain, then padding.", markup.key(tones))
+
+
+def _packed_table(evidence: Evidence, domains: Mapping[str, Any]) -> str:
+    names = ("tokens", "uses", "longer_than_a_sequence", "cut_by_the_budget", "tokens_cut_by_the_budget")
+    known = {domain: entry for domain, entry in domains.items() if isinstance(entry, Mapping)}
+    total = sum(entry.get("tokens", 0) for entry in known.values())
+    rows = []
+    for domain in evidence.ordered(known):
+        first, *others = (known[domain].get(name, 0) for name in names)
+        rows.append([domain, first, numerals.share(first, total), *others])
+    sums = [sum(entry.get(name, 0) for entry in known.values()) for name in names[1:]]
+    head = (
+        "domain",
+        "tokens",
+        "share",
+        "documents used",
+        "longer than a sequence",
+        "cut by the budget",
+        "tokens so cut",
+    )
+    return markup.table(head, rows, foot=["all", total, "", *sums])

@@ -1,0 +1,296 @@
+"""The report: what it shows of a build, what it leaves out, and that no name in it can break the page."""
+
+import json
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pytest
+
+from pipeline.corpus import Shards
+from pipeline.errors import DataError
+from pipeline.ledger import add, entry
+from pipeline.reporting import cleaning, numerals, plots
+from pipeline.reporting.evidence import Evidence
+from pipeline.reporting.flow import State, flow
+from pipeline.reporting.page import page, write_report
+from pipeline.reporting.plots import Bar, Mark, Row
+from tests.reported import build, road, step
+
+VOID = {"meta", "br", "hr", "img", "link", "input"}
+HOSTILE = ('<script>alert("x")</script>', "a&b<c>'\"", "ключ\u202e\x00", "x" * 300, "")
+
+
+class Checker(HTMLParser):
+    """Checks that tags nest, and collects texts, tags and attributes."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.values, self.texts = [], [], [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.values += [(tag, name, value) for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+def told(tmp_path, steps, **more):
+    return page(Evidence.of(build(tmp_path, steps, **more)))
+
+
+def titles(html):
+    return re.findall(r"<h2>([^<]*)</h2>", html)
+
+
+def pictures(html):
+    return [ElementTree.fromstring(text) for text in re.findall(r"<svg.*?</svg>", html, re.S)]
+
+
+@pytest.fixture
+def whole(tmp_path):
+    return told(tmp_path, road())
+
+
+def test_the_whole_road_has_every_section(whole):
+    assert titles(whole) == [
+        "The road at a glance",
+        "What was dropped, and why",
+        "Duplicates",
+        "Quality",
+        "Document lengths",
+        "Tokens",
+        "Mixture",
+        "Packed sequences",
+        "What every step is",
+        "How to build it again",
+    ]
+
+
+def test_the_page_is_one_file_without_script_or_anything_from_elsewhere(whole):
+    parsed = Checker(whole)
+    assert parsed.open == []
+    assert not {"script", "link", "img", "iframe", "object"} & set(parsed.tags)
+    assert not [v for v in parsed.values if v[1] in ("src", "href") and not v[2].startswith("#")]
+    assert "url(" not in whole
+    assert "@import" not in whole
+
+
+def test_every_picture_is_well_formed_and_says_what_it_shows(whole):
+    found = pictures(whole)
+    assert len(found) >= 9
+    for picture in found:
+        assert picture.get("role") == "img"
+        assert picture[0].tag.endswith("title")
+        assert picture[0].text
+        assert picture[1].tag.endswith("desc")
+        assert picture[1].text
+        assert "nan" not in ElementTree.tostring(picture, "unicode")
+
+
+def test_the_same_build_gives_the_same_bytes_wherever_it_lies(tmp_path):
+    first = write_report(build(tmp_path / "one", road())).read_bytes()
+    assert write_report(build(tmp_path / "other", road())).read_bytes() == first
+    assert write_report(build(tmp_path / "one", road())).read_bytes() == first
+    assert str(tmp_path).encode() not in first
+
+
+def test_the_report_lies_in_the_build_unless_another_place_is_named(tmp_path):
+    made = build(tmp_path, road())
+    assert write_report(made) == made.folder / "report.html"
+    assert write_report(made, tmp_path / "elsewhere" / "r.html").exists()
+
+
+@pytest.mark.parametrize("domain", HOSTILE)
+def test_a_hostile_domain_name_stays_text(tmp_path, domain):
+    steps = road((domain, "web", "code"))
+    html = told(tmp_path, steps, recipe={"name": "n", "sources": {domain: {"paths": [domain]}}})
+    parsed = Checker(html)
+    assert parsed.open == []
+    assert "script" not in parsed.tags
+    assert {tag for tag, name, _ in parsed.values if name.startswith("on")} == set()
+    for text in re.findall(r"<svg.*?</svg>", html, re.S):
+        ElementTree.fromstring(text)
+
+
+def test_hostile_facts_params_and_reasons_stay_text(tmp_path):
+    bad = HOSTILE[0]
+    ledger = {"web": add(entry(5, 50), entry(1, 9, bad))}
+    own = step("mine:filter", {bad: bad}, {bad: bad}, ledger, {bad: {bad: [bad, None, True, 1.5]}}, 6)
+    html = told(tmp_path, {bad: own}, name="n")
+    assert "<script" not in html
+    assert html.count("&lt;script&gt;") > 5
+
+
+def test_documents_alone_have_only_the_sections_of_documents(tmp_path):
+    html = told(tmp_path, {"documents": road()["documents"]})
+    assert titles(html) == [
+        "The road at a glance",
+        "What was dropped, and why",
+        "What every step is",
+        "How to build it again",
+    ]
+
+
+def test_a_build_that_drops_nothing_has_no_section_on_what_was_dropped(tmp_path):
+    clean = step("ingest", {}, {}, {"web": entry(3, 30)}, {"files": {"web": 1}}, 3)
+    assert "What was dropped, and why" not in titles(told(tmp_path, {"documents": clean}))
+
+
+def test_a_build_without_rows_is_told_without_a_division_by_zero(tmp_path):
+    nothing = {"web": entry(0, 0)}
+    steps = {"documents": step("ingest", {}, {}, nothing), "near": step("dedup.keep", {"threshold": 0.8}, {}, nothing)}
+    facts = {"sequence_length": 8, "tokens": 0, "by_domain": {}}
+    steps["sequences"] = step("tokens.pack", {}, {}, {}, facts)
+    html = told(tmp_path, steps)
+    assert "Packed sequences" in titles(html)
+    assert Checker(html).open == []
+
+
+def test_stages_that_noted_nothing_are_told_by_their_ledgers_alone(tmp_path):
+    bare = {name: manifest.model_copy(update={"facts": {}}) for name, manifest in road().items()}
+    html = told(tmp_path, bare)
+    assert "The road at a glance" in titles(html)
+    assert "Document lengths" not in titles(html)
+    assert Checker(html).open == []
+
+
+def test_a_step_of_ones_own_gets_its_ledger_and_facts(tmp_path):
+    own = step("mine:filter", {}, {}, {"web": add(entry(5, 50), entry(2, 9, "too_short"))}, {"least": 40}, 7)
+    html = told(tmp_path, road() | {"mine": own})
+    assert "Further steps" in titles(html)
+    assert "5 of 7 documents kept, 2 dropped." in html
+    assert "<dt>least</dt><dd>40</dd>" in html
+    assert "too short (mine)" in html
+
+
+def test_the_tables_carry_the_numbers_of_the_ledgers(tmp_path):
+    steps = road()
+    html = told(tmp_path, steps)
+    for name in ("documents", "exact", "near", "select"):
+        for books in steps[name].ledger.values():
+            for rows in books.get("dropped", {}).values():
+                assert f'<td class="num">{rows:,}</td>' in html
+    tokens = steps["plan"].facts["tokens"]
+    assert f'<td class="num">{tokens:,}</td>' in html
+
+
+def test_a_hundred_domains_still_make_a_page(tmp_path):
+    html = told(tmp_path, road(tuple(f"domain-{i}" for i in range(100))))
+    assert Checker(html).open == []
+    assert len(html) < 3_000_000
+
+
+def test_scores_may_be_cut_by_domain(tmp_path):
+    steps = road()
+    cuts = {
+        "web": {"threshold": 0.25, "documents": 9, "bytes": 99},
+        "code": {"threshold": None, "documents": 1, "bytes": 9},
+    }
+    params = steps["select"].params | {"scope": "domain"}
+    steps["select"] = steps["select"].model_copy(update={"params": params, "facts": {"by": "bytes", "cuts": cuts}})
+    html = told(tmp_path, steps)
+    assert "0.250000" in html
+    assert html.count('class="mark"') == 2, "the cut of web and the threshold of the bands"
+
+
+def test_the_recipe_can_be_read_back(tmp_path):
+    yaml = pytest.importorskip("yaml")
+    recipe = {"name": "x", "seed": 3, "sources": {"a: b": {"paths": ["p"]}}, "tokens": {"eos": "<|endoftext|>"}}
+    html = told(tmp_path, road(), recipe=recipe)
+    text = "".join(Checker(re.search(r"<pre.*?</pre>", html, re.S)[0]).texts)
+    assert yaml.safe_load(text) == recipe
+
+
+def test_a_broken_record_is_an_error_that_says_so(tmp_path):
+    made = build(tmp_path, road())
+    (made.folder / "build.json").write_text("[]")
+    with pytest.raises(DataError, match="is not the record of a build"):
+        write_report(made)
+
+
+def test_the_report_reads_no_shard(tmp_path):
+    made = build(tmp_path, road())
+    assert not [path for path in tmp_path.rglob("*") if path.parent.name == "data"]
+    assert write_report(made).exists()
+
+
+def test_a_corpus_of_many_shards_is_told_by_its_sums(tmp_path):
+    steps = road()
+    steps["documents"] = steps["documents"].model_copy(update={"shards": Shards(list(steps["documents"].shards) * 500)})
+    assert json.dumps("part-00000.parquet") not in told(tmp_path, steps)
+
+
+@pytest.mark.parametrize(("similarity", "expected"), [(0.0, 0.0), (0.8, 1 - (1 - 0.8**6) ** 20), (1.0, 1.0)])
+def test_the_chance_of_being_compared_is_the_formula_of_the_bands(similarity, expected):
+    assert cleaning.chance(similarity, bands=20, rows=6) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (numerals.count(1234567), "1,234,567"),
+        (numerals.count(-3), "−3"),
+        (numerals.short(942), "942"),
+        (numerals.short(11_698), "11.7k"),
+        (numerals.short(999_600), "1.00M"),
+        (numerals.size(831), "831 B"),
+        (numerals.size(47_100_000), "47.1 MB"),
+        (numerals.size(0), "0 B"),
+        (numerals.share(1, 3), "33.3 %"),
+        (numerals.share(1, 100_000), "< 0.1 %"),
+        (numerals.share(0, 5), "0.0 %"),
+        (numerals.share(1, 0), "–"),
+        (numerals.binary(2048), "2Ki"),
+        (numerals.number(0.12345), "0.1235"),
+        (numerals.number(True), "yes"),
+    ],
+)
+def test_numbers_are_written_for_people(text, expected):
+    assert text == expected
+
+
+def rectangles(picture, tone):
+    found = [e for e in ElementTree.fromstring(picture).iter() if e.tag.endswith("rect")]
+    return [e for e in found if e.get("class") == tone]
+
+
+def test_bars_are_as_long_as_their_values():
+    picture = plots.stacked("t", [Row("a", (Bar(3, "r0", "3"), Bar(1, "r1", "1"))), Row("b", (Bar(2, "r0", "2"),))])
+    long, short = (float(e.get("width")) for e in rectangles(picture, "r0"))
+    (rest,) = (float(e.get("width")) for e in rectangles(picture, "r1"))
+    assert long == pytest.approx(3 * rest, rel=1e-3)
+    assert short == pytest.approx(2 * rest, rel=1e-3)
+
+
+def test_a_ridge_has_a_bar_for_every_bin_that_is_not_empty():
+    picture = plots.ridges(
+        "t", {"a": ("d0", [0, 4, 2, 0])}, names=["0", "", "", "", "1"], axis="x", marks=[Mark(2, "m")]
+    )
+    tall, low = (float(e.get("height")) for e in rectangles(picture, "d0"))
+    assert tall == pytest.approx(2 * low, rel=1e-3)
+
+
+def test_the_flow_keeps_the_bytes_it_is_given():
+    states = [State("read", {"a": 60, "b": 40}, {}), State("exact", {"a": 30, "b": 40}, {"a": 30, "b": 0})]
+    picture = flow("t", states, {"a": "d0", "b": "d1"})
+    whole, kept = (float(e.get("height")) for e in rectangles(picture, "d0"))
+    (gone,) = (float(e.get("height")) for e in rectangles(picture, "d0 gone"))
+    assert whole == pytest.approx(kept + gone, abs=0.02)
+    assert [float(e.get("height")) for e in rectangles(picture, "d1")] == pytest.approx([84.0, 84.0], abs=0.02)
+
+
+def test_there_is_no_flow_of_nothing():
+    assert flow("t", [State("read", {"a": 0}, {}), State("exact", {"a": 0}, {})], {"a": "d0"}) == ""
+    assert flow("t", [State("read", {"a": 1}, {})], {"a": "d0"}) == ""
