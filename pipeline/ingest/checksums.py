@@ -1,4 +1,8 @@
-"""Fingerprint raw files by their bytes: blake2b-128, in threads, each file once for as long as it is not touched."""
+"""Fingerprint raw files by their bytes, in threads, each file once for as long as it is not touched.
+
+The checksum is the one of our own files (the first 128 bits of sha256), of streamed bytes, so that a remote
+file needs no copy here.
+"""
 
 import hashlib
 from collections.abc import Mapping
@@ -33,7 +37,7 @@ def _checksum(file: SourceFile, cache: Cache) -> str:
     if cached and file.mtime_ns is not None and cached[:2] == stamp:
         return str(cached[2])
     if file.kind == "unreadable" and file.mtime_ns is None and file.root == LOCAL:
-        return hashlib.blake2b(file.problem.encode(), digest_size=16).hexdigest()
+        return hashlib.sha256(file.problem.encode()).hexdigest()[:32]
     try:
         result = _hash(file)
     except OSError as error:
@@ -44,8 +48,8 @@ def _checksum(file: SourceFile, cache: Cache) -> str:
 
 
 def _hash(file: SourceFile) -> str:
-    digest = hashlib.blake2b(digest_size=16)
+    sha = hashlib.sha256()
     with open_file(file) as stream:
         while piece := stream.read(PIECE_BYTES):
-            digest.update(piece)
-    return digest.hexdigest()
+            sha.update(piece)
+    return sha.hexdigest()[:32]

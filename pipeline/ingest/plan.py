@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import itemgetter
 
 from pipeline.ingest.sources import SourceFile, SourceFiles
 from pipeline.tasks import LazySequence, Task
@@ -26,7 +27,7 @@ OPENING_BYTES = 128 << 10
 class Piece:
     """A part of one file: row groups first..last (exclusive) of Parquet, bytes first..last of plain JSON Lines.
 
-    `first_row` is the row of the file with which a Parquet piece begins.
+    `first_row` is the row of the file with which a Parquet piece begins; `content` is the file's identity.
     """
 
     file: SourceFile
@@ -34,6 +35,7 @@ class Piece:
     last: int
     first_row: int = 0
     text_bytes: int = 0
+    content: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,53 +67,53 @@ def slug(domain: str) -> str:
 
 
 def _identity(domain: str, pieces: Sequence[Piece]) -> str:
-    parts = [domain, *(f"{piece.file.identity}:{piece.first}:{piece.last}" for piece in pieces)]
+    parts = [domain, *(f"{piece.content}:{piece.first}:{piece.last}" for piece in pieces)]
     return hashlib.blake2b("|".join(parts).encode(), digest_size=16).hexdigest()
 
 
 def _cut(files: Sequence[SourceFile], target: int) -> Iterator[tuple[Piece, ...]]:
     group: list[Piece] = []
     cost = 0
-    for file in sorted(files, key=lambda file: file.identity):
+    for content, file in sorted(((file.identity, file) for file in files), key=itemgetter(0)):
         if file.text_bytes * 2 > target:
-            yield from ((piece,) for piece in _pieces(file, target))
+            yield from ((piece,) for piece in _pieces(file, content, target))
             continue
-        whole = next(_pieces(file, target))
+        whole = next(_pieces(file, content, target))
         group.append(whole)
         cost += whole.text_bytes + OPENING_BYTES
-        if cost >= 2 * target or _ends_a_group(file, whole.text_bytes + OPENING_BYTES, target):
+        if cost >= 3 * target or _ends_a_group(whole, target):
             yield tuple(group)
             group, cost = [], 0
     if group:
         yield tuple(group)
 
 
-def _ends_a_group(file: SourceFile, cost: int, target: int) -> bool:
+def _ends_a_group(piece: Piece, target: int) -> bool:
     """Tell whether a group ends after this file: with the chance cost / target, drawn from its own content."""
     # The last digits: the first ones order the files, so within a group they are all alike.
-    return int(file.identity[-12:], 16) / 2**48 < cost / target
+    return int(piece.content[-12:], 16) / 2**48 < (piece.text_bytes + OPENING_BYTES) / target
 
 
-def _pieces(file: SourceFile, target: int) -> Iterator[Piece]:
+def _pieces(file: SourceFile, content: str, target: int) -> Iterator[Piece]:
     """Yield the pieces of one file, at least one."""
     light = file.light()
     if file.kind == "parquet":
-        yield from _runs(file, light, target)
+        yield from _runs(file, light, content, target)
     elif file.kind == "jsonl" and file.compression is None:
         count = max(1, round(file.size / target))
         bounds = [file.size * i // count for i in range(count + 1)]
         for first, last in pairwise(bounds):
-            yield Piece(light, first, last, text_bytes=last - first)
+            yield Piece(light, first, last, text_bytes=last - first, content=content)
     else:
-        yield Piece(light, 0, file.size, text_bytes=file.text_bytes)
+        yield Piece(light, 0, file.size, text_bytes=file.text_bytes, content=content)
 
 
-def _runs(file: SourceFile, light: SourceFile, target: int) -> Iterator[Piece]:
+def _runs(file: SourceFile, light: SourceFile, content: str, target: int) -> Iterator[Piece]:
     first, row, rows, size = 0, 0, 0, 0
     for index, (group_rows, group_bytes) in enumerate(file.groups):
         if index > first and size + group_bytes > target:
-            yield Piece(light, first, index, row, size)
+            yield Piece(light, first, index, row, size, content)
             first, row, rows, size = index, row + rows, 0, 0
         rows += group_rows
         size += group_bytes
-    yield Piece(light, first, len(file.groups), row, size)
+    yield Piece(light, first, len(file.groups), row, size, content)

@@ -8,11 +8,11 @@ fsspec, wrapped so that the rest of the code sees one interface.
 
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 from pyarrow import fs
@@ -100,7 +100,7 @@ class SourceFile:
 
     def light(self) -> "SourceFile":
         """Return the file without its row groups, as it travels to a worker."""
-        return replace(self, groups=())
+        return replace(self, groups=()) if self.groups else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,16 +138,19 @@ def locate(path: str) -> tuple[str, str]:
     """
     if "://" not in path or path.startswith("file://"):
         return LOCAL, os.path.abspath(os.path.expanduser(path.removeprefix("file://")))
-    parts = urlsplit(path)
-    if parts.scheme in NATIVE:
-        root = f"{parts.scheme}://{parts.netloc}" + (f"?{parts.query}" if parts.query else "")
-        return root, (_prefix(root).rstrip("/") + parts.path).rstrip("/")
+    scheme, rest = path.split("://", 1)
+    if scheme in NATIVE:
+        # Not urlsplit: # and ? occur in the names of objects. Options stand at the end: ?region=eu&scheme=http
+        options = "".join(re.findall(r"\?\w+=[^/?]*$", rest))
+        host, _, inner = rest.removesuffix(options).partition("/")
+        root = f"{scheme}://{host}{options}"
+        return root, f"{_prefix(root).rstrip('/')}/{inner}".rstrip("/")
     try:
         import fsspec
 
-        return f"{parts.scheme}://", fsspec.core.url_to_fs(path)[1]
+        return f"{scheme}://", fsspec.core.url_to_fs(path)[1]
     except (ImportError, ValueError) as error:
-        raise ConfigError(f"{path}: no file system for {parts.scheme}:// ({error})") from None
+        raise ConfigError(f"{path}: no file system for {scheme}:// ({error})") from None
 
 
 @lru_cache(maxsize=64)

@@ -195,7 +195,7 @@ def _check_limit(step: Step, params: IngestParams) -> None:
     books = ledger.total(step.ledger)
     refused = {reason: rows for reason, rows in reasons([books]).items() if reason != EXEMPT}
     count, rows_in = sum(refused.values()), books["rows_in"]
-    if count <= params.quarantine_limit * rows_in:
+    if count == 0 or count / rows_in <= params.quarantine_limit:
         return
     folder = step.root / DATA / "quarantine"
     places = _places(folder)
