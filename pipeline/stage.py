@@ -225,7 +225,9 @@ class Step:
     def _binding(self, fn: BatchFn, columns: Mapping[str, Sequence[str]]) -> str | None:
         """Return what the output depends on beside the shards' own content; None if that has no stable text."""
         whole = {role: print_ for role, print_ in self.identities.items() if role not in columns}
-        return tasks.binding(fn, whole, {role: names for role, names in columns.items() if role in self.inputs})
+        wired = {role: names for role, names in columns.items() if role in self.inputs}
+        places = {str(corpus.root): corpus.manifest.fingerprint for corpus in self.inputs.values()}
+        return tasks.binding(fn, whole, wired, places | {str(p): self.identities[r] for r, p in self.files.items()})
 
 
 def stem(shard: Shard) -> str:

@@ -1,6 +1,7 @@
 """What a worker does: the bodies of the tasks that `Step`'s verbs make, and the foreman who hands them to a runner."""
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -150,16 +151,22 @@ def origin(binding: str, shards: Iterable[Shard]) -> str:
     return hashlib.sha256("|".join([binding, *(shard.checksum for shard in shards)]).encode()).hexdigest()[:32]
 
 
-def binding(fn: BatchFn, whole: Mapping[str, str], columns: Mapping[str, Sequence[str]]) -> str | None:
+def binding(
+    fn: BatchFn, whole: Mapping[str, str], columns: Mapping[str, Sequence[str]], places: Mapping[str, str]
+) -> str | None:
     """Return a digest of a batch function, what is bound into it, who offers which column and the whole inputs.
 
-    None when something bound has no stable text (an array, a table): such an output is never taken over.
+    None when something bound has no stable text (an array, a table): such an output is never taken over. A bound path
+    stands for what lies there: `places` are path -> identity.
     """
     bound = {"args": fn.args, "kwargs": fn.keywords} if isinstance(fn, partial) else {}
     inner = fn.func if isinstance(fn, partial) else fn
     name = f"{inner.__module__}.{inner.__qualname__}"
     try:
-        return identity.digest({"fn": name, "bound": bound, "inputs": dict(whole), "columns": dict(columns)})
+        text = identity.canonical_json(bound)
+        for place, print_ in sorted(places.items(), reverse=True):
+            text = text.replace(json.dumps(place)[1:-1], print_)
+        return identity.digest({"fn": name, "bound": text, "inputs": dict(whole), "columns": dict(columns)})
     except (TypeError, ValueError):
         return None
 

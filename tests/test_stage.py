@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from pipeline import schemas, store
+from pipeline import schemas, store, tasks
 from pipeline.errors import DataError, StageError
 from pipeline.execution.local import LocalRunner
 from pipeline.schemas import ADDRESS
@@ -160,7 +160,12 @@ def test_a_shard_made_from_the_same_content_is_taken_over(documents, tmp_path):
 
 
 def test_a_function_bound_to_arrays_is_never_taken_over():
-    from pipeline.tasks import binding
+    assert tasks.binding(partial(small_batch, least=3), {}, {}, {}) != tasks.binding(
+        partial(small_batch, least=4), {}, {}, {}
+    )
+    assert tasks.binding(partial(small_batch, least=np.arange(3)), {}, {}, {}) is None
 
-    assert binding(partial(small_batch, least=3), {}, {}) != binding(partial(small_batch, least=4), {}, {})
-    assert binding(partial(small_batch, least=np.arange(3)), {}, {}) is None
+
+def test_a_bound_path_stands_for_what_lies_there():
+    here, there = (tasks.binding(partial(fold_lengths, at=f"/{r}/x"), {}, {}, {f"/{r}": "print"}) for r in ("a", "b"))
+    assert here == there
