@@ -1,6 +1,6 @@
 """The only writer of files: attempts and their commit records, manifests, the lock of a root.
 
-A corpus under construction is a folder `data/ records/ scratch/ tmp/`. A task writes under `tmp/<attempt>/`; `commit`
+A corpus under construction is a folder `data/ records/ scratch/ tmp/`. A task writes to `tmp/<attempt>.<name>`; `commit`
 syncs the files, moves them to their final names and, last, links one small record. The first of two twins wins: both
 commit under one lock, so that nobody moves a file over one that a record already speaks of. A reader trusts records,
 never a listing. `finish` writes the manifest, the very last thing, and sweeps the rest.
@@ -87,19 +87,19 @@ class Attempt:
         self.key = key
         self._root = root
         self._round = round_name
-        self._tmp = root / "tmp" / uuid.uuid4().hex
+        self._id = uuid.uuid4().hex
         self._rows: dict[str, int] = {}
-        self._names: dict[str, None] = {}
+        self._drafts: dict[str, Path] = {}
 
     def path(self, name: str) -> Path:
         """Return where to write the output file `name` for now; `name` begins with the task's key.
 
         The file is one of the corpus' other files unless `rows` makes it a shard.
         """
-        self._names[name] = None
-        path = self._tmp / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
+        folder = self._root / "tmp"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._drafts[name] = folder / f"{self._id}.{name.replace('/', '+')}"
+        return self._drafts[name]
 
     def rows(self, name: str, count: int) -> None:
         """Say that file `name` is a shard of `count` rows."""
@@ -111,7 +111,7 @@ class Attempt:
         Raises:
             DataError: the corpus was finished meanwhile, by a driver that had stopped waiting for this attempt.
         """
-        return self._publish([self._describe(name) for name in self._names], tally, origin)
+        return self._publish([self._describe(name) for name in self._drafts], tally, origin)
 
     def adopt(self, record: Record, folder: Path) -> Record | None:
         """Take over an earlier corpus' record under this task's key: its files are linked, not copied.
@@ -125,18 +125,19 @@ class Attempt:
                 link_or_copy(folder / old, self.path(new))
             for shard in record.shards:
                 self.rows(renamed[shard.name], shard.rows)
-            described = [self._describe(name) for name in self._names]
+            described = [self._describe(name) for name in self._drafts]
         except OSError:
             described = []
         if [d.checksum for d in described] != [shard.checksum for shard in theirs]:
             self.abort()
-            self._names, self._rows = {}, {}
+            self._drafts, self._rows = {}, {}
             return None
         return self._publish(described, record.tally, record.origin)
 
     def abort(self) -> None:
         """Delete what this attempt has not published."""
-        shutil.rmtree(self._tmp, ignore_errors=True)
+        for draft in self._drafts.values():
+            draft.unlink(missing_ok=True)
 
     def _publish(self, described: Sequence[Shard], tally: Tally, origin: str) -> Record:
         target = record_path(self._root, self._round, self.key)
@@ -158,15 +159,14 @@ class Attempt:
         for shard in described:
             final = home / shard.name
             final.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(self._tmp / shard.name, final)
+            os.replace(self._drafts[shard.name], final)
             folders[final.parent] = None
         for folder in reversed(folders):
             sync_folder(folder)
 
     def _describe(self, name: str) -> Shard:
         """Sync a file and describe it. Blocks of a shuffle live as long as the build and go without a checksum."""
-        path = self._tmp / name
-        with path.open("rb") as file:
+        with self._drafts[name].open("rb") as file:
             os.fsync(file.fileno())
             size = os.fstat(file.fileno()).st_size
             print_ = digest(file) if self._round == DATA else ""
