@@ -1,7 +1,8 @@
 """Encode every kept document.
 
 Reads documents (doc_id, text, domain, bytes) and a tokenizer.json; writes, shard for shard, doc_id, domain, tokens and
-length. Tokens are null where the mask does not keep the document; length counts no EOS and is 0 there.
+length. Tokens are raw little-endian ids of the manifest's dtype (see `tokens.column`), null where the mask does not
+keep the document; length counts no EOS and is 0 there.
 """
 
 from functools import partial
@@ -17,6 +18,7 @@ from pipeline.ledger import Tally
 from pipeline.schemas import DOC_ID
 from pipeline.stage import Params, Stage, Step
 from pipeline.tokens import engine
+from pipeline.tokens.column import TOKENS, token_column
 from pipeline.tokens.engine import Vocabulary
 from pipeline.tokens.format import token_dtype
 
@@ -30,17 +32,14 @@ class EncodeParams(Params):
     eos: str | None = Field(None, min_length=1)
 
 
-def token_schema(vocabulary_size: int) -> pa.Schema:
-    """Return the schema of encoded documents; ids are 16 bits wide where they fit."""
-    tokens = pa.large_list(pa.field("item", pa.from_numpy_dtype(token_dtype(vocabulary_size)), nullable=False))
-    return pa.schema(
-        [
-            pa.field("doc_id", DOC_ID, nullable=False),
-            pa.field("domain", pa.string(), nullable=False),
-            pa.field("tokens", tokens),
-            pa.field("length", pa.int64(), nullable=False),
-        ]
-    )
+SCHEMA = pa.schema(
+    [
+        pa.field("doc_id", DOC_ID, nullable=False),
+        pa.field("domain", pa.string(), nullable=False),
+        pa.field("tokens", TOKENS),
+        pa.field("length", pa.int64(), nullable=False),
+    ]
+)
 
 
 def encode_batch(batch: pa.RecordBatch, *, path: str, vocabulary: Vocabulary, using: str) -> pa.RecordBatch:
@@ -55,13 +54,8 @@ def encode_batch(batch: pa.RecordBatch, *, path: str, vocabulary: Vocabulary, us
     _refuse_eos(batch, ids, offsets, vocabulary)
     lengths = np.zeros(batch.num_rows, np.int64)
     lengths[keep] = np.diff(offsets)
-    schema = token_schema(vocabulary.size)
-    bounds = np.concatenate([[0], np.cumsum(lengths)])
-    values = pa.array(ids.astype(token_dtype(vocabulary.size)))
-    tokens = pa.LargeListArray.from_arrays(
-        pa.array(bounds), values, type=schema.field("tokens").type, mask=pa.array(~keep)
-    )
-    return pa.RecordBatch.from_arrays([batch["doc_id"], batch["domain"], tokens, pa.array(lengths)], schema=schema)
+    tokens = token_column(ids.astype(token_dtype(vocabulary.size)), lengths, ~keep)
+    return pa.RecordBatch.from_arrays([batch["doc_id"], batch["domain"], tokens, pa.array(lengths)], schema=SCHEMA)
 
 
 def _refuse_eos(batch: pa.RecordBatch, ids: np.ndarray, offsets: np.ndarray, vocabulary: Vocabulary) -> None:
@@ -117,7 +111,7 @@ def encode(step: Step, params: EncodeParams) -> None:
     tally = step.map_shards(
         partial(encode_batch, path=str(path), vocabulary=vocabulary, using=using),
         columns={"documents": ("doc_id", "text", "domain", "bytes"), "mask": ("keep",)},
-        schema=token_schema(vocabulary.size),
+        schema=SCHEMA,
         tally=count,
     )
     step.note(

@@ -10,6 +10,7 @@ import random
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -21,7 +22,7 @@ from pipeline.errors import ConfigError
 
 FAST, REFERENCE = "fastokens", "tokenizers"
 EOS_NAMES = ("<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>")
-FUZZED = 2000
+FUZZED = 1000
 
 
 class Vocabulary(NamedTuple):
@@ -105,12 +106,12 @@ def choose(path: Path, eos: str, texts: Sequence[str]) -> tuple[str, str]:
 
     Both engines encode `texts` and a fuzz set; the fast one is taken if every id is equal.
     """
-    reference = encoder(path, eos, REFERENCE)
+    everything = [*texts, *fuzz(FUZZED)]
+    expected, bounds = encoder(path, eos, REFERENCE).encode(everything)
     try:
-        fast = encoder(path, eos, FAST)
-        for text in (*texts, *fuzz(FUZZED)):
-            expected, found = reference.encode([text])[0], fast.encode([text])[0]
-            if not np.array_equal(expected, found):
+        found, found_bounds = encoder(path, eos, FAST).encode(everything)
+        for text, a, b in zip(everything, pairwise(bounds), pairwise(found_bounds), strict=True):
+            if not np.array_equal(expected[a[0] : a[1]], found[b[0] : b[1]]):
                 return REFERENCE, f"{FAST} differs from {REFERENCE} on {text[:60]!r}"
     except BaseException as error:  # a Rust panic arrives as BaseException
         if isinstance(error, KeyboardInterrupt | SystemExit | MemoryError):

@@ -28,6 +28,7 @@ from pipeline.stage import Params, Stage, Step
 from pipeline.store import Attempt
 from pipeline.tasks import Task
 from pipeline.tokens import selection
+from pipeline.tokens.column import TOKENS, token_values
 from pipeline.tokens.format import MAX_DOMAINS, PADDING, SEGMENT, token_dtype, write_part
 from pipeline.tokens.selection import Cut, Selection, Share
 
@@ -70,15 +71,17 @@ def scatter_uses(batch: pa.RecordBatch, *, chosen: Chosen) -> tuple[pa.RecordBat
     row = np.repeat(np.arange(len(code)), uses)
     use = np.arange(len(row)) - np.repeat(np.cumsum(uses) - uses, uses)
     hashes = _hashes(ids[row], use, key_of(chosen.seed, _WINDOW_KEY))
+    # Most often every document is used once: then the tokens, nearly all of the bytes, need no copy here.
+    taken = batch if np.array_equal(row, np.arange(len(code))) else batch.take(pa.array(row))
     out = pa.record_batch(
         {
-            "doc_id": batch["doc_id"].take(pa.array(row)),
+            "doc_id": taken["doc_id"],
             "pass": pa.array(use.astype(np.uint16)),
             "domain": pa.array(code[row].astype(np.uint16)),
             "last": pa.array(use == passes[row]),
             "draw": pa.array(draws[row]),
             "hash": pa.array(hashes),
-            "tokens": batch["tokens"].take(pa.array(row)),
+            "tokens": taken["tokens"],
         }
     )
     return out, (mix64(hashes) % np.uint64(chosen.windows)).astype(np.uint32)
@@ -110,28 +113,25 @@ def pack_window(task: Task, attempt: Attempt, *, blocks: Blocks, chosen: Chosen,
     if task.key == TOKENIZER:
         return copy_tokenizer(task, attempt)
     table = blocks.read(task.payload)
-    table = _empty(shape) if table is None else table.combine_chunks()
-    uses, first, plain = _in_order(table)
+    table = _empty() if table is None else table.combine_chunks()
+    order = _order(table)
+    uses = table.drop_columns("tokens").take(pa.array(order))
+    tokens, first, plain = token_values(table["tokens"], shape.row.dtype)
+    first, plain = first[order], plain[order]
     cost = _taken(uses, plain + 1, chosen)
     pieces = packing.split(cost, shape.row.sequence_length)
     bins = packing.group(packing.best_fit(pieces.length, shape.row.sequence_length))
     bins = packing.bins_in_order(bins, _shuffled(len(bins.offsets) - 1, key_of(shape.seed, _ORDER_KEY, task.payload)))
-    tokens = table["tokens"].combine_chunks().values.to_numpy()
     rows = packing.lay_out(tokens, first, np.minimum(plain, cost), pieces, bins, shape.row)
     name = write_part(attempt.path, task.key, rows.tokens, rows.offsets, _segments(rows, pieces, uses))
     attempt.rows(name, len(rows.tokens))
     return _tally(chosen.shares, uses["domain"].to_numpy(), plain + 1, cost, rows)
 
 
-def _in_order(table: pa.Table) -> tuple[pa.Table, np.ndarray, np.ndarray]:
-    """Return the uses sorted by their hash, without tokens; and where the tokens of each begin, and how many they are.
-
-    The key is total but for equal documents of one pass, and those are equal in everything.
-    """
+def _order(table: pa.Table) -> np.ndarray:
+    """Return the order of the uses by their hash; uses with equal keys are those of equal documents, and equal."""
     ids = doc_ids(table["doc_id"])
-    order = np.lexsort((table["pass"].to_numpy(), ids[:, 1], ids[:, 0], table["hash"].to_numpy()))
-    offsets = table["tokens"].combine_chunks().offsets.to_numpy()
-    return table.drop_columns("tokens").take(pa.array(order)), offsets[:-1][order], np.diff(offsets)[order]
+    return np.lexsort((table["pass"].to_numpy(), ids[:, 1], ids[:, 0], table["hash"].to_numpy()))
 
 
 def _shuffled(count: int, key: int) -> np.ndarray:
@@ -165,9 +165,9 @@ def _segments(rows: packing.Rows, pieces: packing.Pieces, uses: pa.Table) -> np.
     return out
 
 
-def _empty(shape: Shape) -> pa.Table:
+def _empty() -> pa.Table:
     names = {"doc_id": DOC_ID, "pass": pa.uint16(), "domain": pa.uint16(), "last": pa.bool_(), "draw": pa.uint64()}
-    types = names | {"hash": pa.uint64(), "tokens": pa.large_list(pa.from_numpy_dtype(shape.row.dtype))}
+    types = names | {"hash": pa.uint64(), "tokens": TOKENS}
     return pa.schema(list(types.items())).empty_table()
 
 

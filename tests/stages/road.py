@@ -4,12 +4,14 @@ import json
 import random
 from pathlib import Path
 
+import numpy as np
+
 from pipeline.corpus import Corpus
 from pipeline.mixture.plan import PLAN, PlanParams
 from pipeline.tokens.encode import ENCODE, EncodeParams
 from pipeline.tokens.pack import PACK, PackParams
 from pipeline.tokens.train import TRAIN, TrainParams
-from tests.conftest import run_stage, write_documents
+from tests.conftest import read, run_stage, write_documents
 
 PROSE = "the a of river mountain parser lexer token value returns quick brown fox élan straße 数据 ответ 1984 3.14"
 WORDS = PROSE.split()
@@ -28,6 +30,13 @@ def in_shards(rows: list, shards: int, seed: int | None = None) -> list[list]:
     if seed is not None:
         random.Random(seed).shuffle(rows)
     return [rows[i::shards] for i in range(shards)]
+
+
+def token_lists(tokens: Corpus) -> list[list[int] | None]:
+    """Return the ids of every document of an encoded corpus, null where it was not encoded."""
+    dtype = tokens.manifest.facts["dtype"]
+    column = read(tokens)["tokens"].to_pylist()
+    return [None if raw is None else np.frombuffer(raw, dtype).tolist() for raw in column]
 
 
 class Road:

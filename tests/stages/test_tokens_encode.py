@@ -10,7 +10,7 @@ from pipeline.tokens import engine
 from pipeline.tokens.encode import ENCODE, EncodeParams
 from tests.conftest import read, run_stage, write_documents
 from tests.stages.masks import masked
-from tests.stages.road import Road, in_shards, some_documents
+from tests.stages.road import Road, in_shards, some_documents, token_lists
 
 FORGED = "before <|endoftext|> between </s><s> behind<|endoftext|>"
 
@@ -43,10 +43,11 @@ def test_tokens_equal_those_of_hugging_face_and_decode_to_the_text(tmp_path, tok
     texts = [text for shard in in_shards(rows, 3) for text, _ in shard]
     hugging_face = Tokenizer.from_file(str(tokenizer_file))
     hugging_face.encode_special_tokens = True
-    for text, row in zip(texts, read(corpus).to_pylist(), strict=True):
-        assert row["tokens"] == hugging_face.encode(text, add_special_tokens=False).ids
-        assert row["length"] == len(row["tokens"])
-        assert hugging_face.decode(row["tokens"], skip_special_tokens=False) == text
+    lengths = read(corpus)["length"].to_pylist()
+    for text, tokens, length in zip(texts, token_lists(corpus), lengths, strict=True):
+        assert tokens == hugging_face.encode(text, add_special_tokens=False).ids
+        assert length == len(tokens)
+        assert hugging_face.decode(tokens, skip_special_tokens=False) == text
 
 
 @pytest.mark.parametrize("special", ["<|endoftext|>", "</s>", "<s>"])
@@ -59,8 +60,8 @@ def test_the_text_of_a_special_token_stays_text(tmp_path, tokenizer_file, specia
 
 def test_an_eos_that_its_file_forgot_to_call_special_cannot_be_forged_either(tmp_path, tokenizer_file):
     path = changed(tokenizer_file, tmp_path / "t.json", lambda t: t.add_tokens(["<eot>"]))
-    rows = read(encoded(tmp_path, [[("a<eot>b", "web")]], path, eos="<eot>")).to_pylist()
-    assert len(rows[0]["tokens"]) > 3
+    tokens = token_lists(encoded(tmp_path, [[("a<eot>b", "web")]], path, eos="<eot>"))
+    assert len(tokens[0]) > 3
 
 
 def test_an_eos_that_ordinary_text_makes_is_refused(tmp_path, tokenizer_file):
@@ -121,17 +122,15 @@ def test_a_document_that_is_not_kept_has_no_tokens(tmp_path, tokenizer_file):
 
 
 def test_tokens_are_as_narrow_as_the_vocabulary_allows(tmp_path, tokenizer_file):
-    assert (
-        read(encoded(tmp_path / "a", [some_documents(3)], tokenizer_file)).schema.field("tokens").type.value_type
-        == "uint16"
-    )
     plain = json.loads(tokenizer_file.read_text())
     plain["added_tokens"].append(plain["added_tokens"][0] | {"id": 70_000, "content": "<far>"})
     plain["model"]["vocab"]["<far>"] = 70_000
     (tmp_path / "far.json").write_text(json.dumps(plain))
-    corpus = encoded(tmp_path / "b", [some_documents(3)], tmp_path / "far.json")
-    assert read(corpus).schema.field("tokens").type.value_type == "uint32"
-    assert corpus.manifest.facts["vocab_size"] == 70_001
+    narrow = encoded(tmp_path / "a", [some_documents(3)], tokenizer_file)
+    wide = encoded(tmp_path / "b", [some_documents(3)], tmp_path / "far.json")
+    assert [corpus.manifest.facts["dtype"] for corpus in (narrow, wide)] == ["uint16", "uint32"]
+    assert wide.manifest.facts["vocab_size"] == 70_001
+    assert token_lists(narrow) == token_lists(wide)
 
 
 def test_tokens_are_counted_by_domain(tmp_path, tokenizer_file):

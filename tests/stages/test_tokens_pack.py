@@ -13,7 +13,7 @@ from pipeline.tokens.format import PADDING
 from pipeline.tokens.loader import PackedDataset
 from tests.conftest import read
 from tests.stages.masks import masked
-from tests.stages.road import Road, in_shards, some_documents
+from tests.stages.road import Road, in_shards, some_documents, token_lists
 
 EOS = 0
 
@@ -55,7 +55,7 @@ def joined(pieces):
 
 
 def documents(road):
-    return {row["doc_id"]: row["tokens"] for row in read(road.tokens).to_pylist()}
+    return dict(zip(read(road.tokens)["doc_id"].to_pylist(), token_lists(road.tokens), strict=True))
 
 
 def test_the_rows_hold_every_document_once_each_with_its_eos(tmp_path):
