@@ -32,7 +32,7 @@ def train(
     word_ngrams: int = 2,
     bucket: int = 1 << 18,
     min_count: int = 1,
-    learning_rate: float = 2.0,
+    learning_rate: float = 0.5,
 ) -> tuple[Model, np.ndarray]:
     """Return a model with the labels `__label__1` and `__label__0`, and the mean log loss of each epoch.
 

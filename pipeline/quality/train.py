@@ -69,9 +69,9 @@ class TrainParams(Params):
     held_out: float = Field(0.1, gt=0, lt=1)
     word_ngrams: int = Field(2, ge=1, le=5)
     bucket: int = Field(1 << 19, gt=0, lt=1 << 31)
-    min_count: int = Field(1, ge=1)
+    min_count: int = Field(2, ge=1)
     epochs: int = Field(3, ge=1)
-    learning_rate: float = Field(2.0, gt=0)
+    learning_rate: float = Field(0.5, gt=0)
     seed: int = 0
 
     @model_validator(mode="after")

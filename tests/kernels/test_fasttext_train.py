@@ -106,6 +106,6 @@ def test_weights_equal_the_slow_twin(task):
     rows, offsets = fasttext_features.document_features(*buffers(texts), fasttext_features.lookup_of(model))
     documents = [rows[start:end].tolist() for start, end in pairwise(offsets)]
     weights = np.zeros(len(model.inputs_RD), np.float32)
-    descend(rows, offsets, positive, order, weights, 2.0)
+    descend(rows, offsets, positive, order, weights, 0.5)
     assert np.array_equal(weights, model.inputs_RD[:, 0])
-    np.testing.assert_allclose(weights, twin.descend(documents, positive, order, len(weights), 2.0), atol=1e-5)
+    np.testing.assert_allclose(weights, twin.descend(documents, positive, order, len(weights), 0.5), atol=1e-5)
