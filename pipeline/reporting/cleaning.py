@@ -24,6 +24,7 @@ CLASSES = {
 }
 """Facts that are counts by class: title and caption of their picture."""
 
+TRAINED_ON = ("documents_found", "bytes_found", "held_out_documents")
 SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 SIMILARITIES = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 
@@ -102,7 +103,7 @@ def _sensitivity(sign: Told | None, keep: Told | None) -> str:
     picture = curve("Chance of being compared", function, axes=("true Jaccard similarity", "chance"), mark=mark)
     rows = [[f"{s:g}", f"{function(s):.5f}"] for s in sorted({*SIMILARITIES, *([threshold] if threshold else [])})]
     power, times = str(r).translate(SUPERSCRIPT), str(b).translate(SUPERSCRIPT)
-    caption = f"Chance that two documents share a band and are compared: 1 − (1 − s{power}){times}."
+    caption = f"Chance that two documents share a band and are compared: 1\u00a0−\u00a0(1\u00a0−\u00a0s{power}){times}."
     return (
         f"{markup.words('What the bands can find', 'h3')}"
         f'<div class="two">{markup.figure(picture, caption)}{markup.table(("similarity", "chance"), rows)}</div>'
@@ -192,32 +193,24 @@ def _thresholds(evidence: Evidence) -> tuple[float | None, dict[str, float]]:
 def _cuts(evidence: Evidence) -> str:
     tables = []
     for step in evidence.of_stage(SELECT):
-        cuts = {name: cut for name, cut in mapping(step.facts, "cuts").items() if isinstance(cut, Mapping)}
         by = str(step.params.get("by", "bytes"))
-        rows = [
-            [name, _threshold(cut.get("threshold")), cut.get("documents"), cut.get(by)] for name, cut in cuts.items()
-        ]
-        tables.append(markup.table(("ranking", "lowest score kept", "documents ranked", f"{by} ranked"), rows))
+        cuts = {name: cut for name, cut in mapping(step.facts, "cuts").items() if isinstance(cut, Mapping)}
+        head = ("ranking", "lowest score kept", "documents ranked", *([f"{by} ranked"] if by != "documents" else []))
+        rows = [[name, *_cut(cut, by)] for name, cut in cuts.items()]
         named = {n.replace("_", " "): ", ".join(step.params[n]) for n in ("exempt", "label_only") if step.params.get(n)}
-        tables.append(markup.pairs(named))
+        tables += [markup.table(head, rows), markup.pairs(named)]
     return "".join(tables)
 
 
-def _threshold(value: Any) -> str:
-    return "all" if value is None else f"{value:.6f}"
+def _cut(cut: Mapping[str, Any], by: str) -> list[markup.Cell]:
+    lowest = cut.get("threshold")
+    ranked = [] if by == "documents" else [numerals.size(cut[by]) if by == "bytes" and by in cut else cut.get(by)]
+    return ["all" if lowest is None else f"{lowest:.6f}", cut.get("documents"), *ranked]
 
 
 def _training(step: Told) -> str:
-    classes = ("positive", "negative")
-    rows = [
-        [
-            name,
-            *(mapping(step.facts, fact).get(name) for fact in ("documents_found", "bytes_found", "held_out_documents")),
-        ]
-        for name in classes
-        if name in mapping(step.facts, "documents_found")
-    ]
-    head = ("class", "documents found", "bytes found", "held out")
-    shown = {"documents_found", "bytes_found", "held_out_documents", "held_out_auc"}
-    rest = {name.replace("_", " "): value for name, value in step.facts.items() if name not in shown}
+    found, size, held = (mapping(step.facts, name) for name in TRAINED_ON)
+    rows = [[name, found[name], numerals.size(size.get(name, 0)), held.get(name)] for name in found]
+    head = ("class", "documents found", "text found", "documents held out")
+    rest = {n.replace("_", " "): v for n, v in step.facts.items() if n not in (*TRAINED_ON, "held_out_auc")}
     return markup.words("The classifier", "h3") + markup.table(head, rows) + markup.pairs(rest)

@@ -46,7 +46,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Cell]], *, left: int = 1,
         f'<th scope="col"{_class("" if i < left else "num")}>{escaped(h)}</th>' for i, h in enumerate(head)
     )
     end = f"<tfoot>{_row(foot, left)}</tfoot>" if foot else ""
-    return f'<div class="wide"><table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody>{end}</table></div>'
+    slim = " slim" if len(head) <= 3 else ""
+    return f'<div class="wide{slim}"><table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody>{end}</table></div>'
 
 
 def tiles(values: Mapping[str, tuple[str, str]]) -> str:

@@ -47,9 +47,9 @@ svg{display:block;width:100%;height:auto;overflow:visible}
 svg text{font-size:12px;fill:var(--ink)}
 svg .num,svg .axis{fill:var(--soft);font-size:11.5px}
 svg .strong{font-weight:600;font-size:12.5px}
-svg .pointed{fill:var(--accent);font-weight:600;font-size:11.5px}
+svg .pointed{fill:var(--ink);font-weight:600;font-size:11.5px}
 svg .rule{stroke:var(--rule);stroke-width:1}
-svg .mark{stroke:var(--accent);stroke-width:1.25;stroke-dasharray:4 3}
+svg .mark{stroke:var(--ink);stroke-width:1.25;stroke-dasharray:4 3}
 svg .stroke{fill:none;stroke:var(--accent);stroke-width:2.25;stroke-linejoin:round}
 svg .spot{fill:var(--accent);stroke:var(--paper);stroke-width:1.5}
 svg .kept{fill-opacity:.38}
@@ -67,6 +67,7 @@ th,td{padding:5px 14px 5px 0;text-align:left;vertical-align:top;border-bottom:1p
 td,.num{white-space:nowrap}
 th.num,td.num{text-align:right;padding:5px 0 5px 14px}
 thead th{color:var(--soft);font-size:12.5px;vertical-align:bottom;border-bottom-color:var(--soft)}
+.slim{max-width:460px}
 tbody tr:hover{background:var(--panel)}
 tfoot th,tfoot td{font-weight:620;border-bottom:0}
 .two{display:grid;grid-template-columns:repeat(auto-fit,minmax(330px,1fr));gap:12px 40px;align-items:start}

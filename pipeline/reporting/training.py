@@ -195,7 +195,7 @@ def _packed_table(evidence: Evidence, domains: Mapping[str, Any]) -> str:
         "domain",
         "tokens",
         "share",
-        "documents used",
+        "uses of documents",
         "longer than a sequence",
         "cut by the budget",
         "tokens so cut",
