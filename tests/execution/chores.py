@@ -147,3 +147,24 @@ def touch_pid_and_square(task, folder: Path):
     time.sleep(0.1)
     mark.unlink()
     return task * task
+
+
+def dawdle_at_first(task, folder: Path):
+    """Task 0 sleeps for a minute in its first attempt only."""
+    if task == 0 and attempt_number(folder, task) == 1:
+        time.sleep(60)
+    return task
+
+
+def folder_and_memory(_task):
+    """Return the working directory of the worker, and what Ray has reserved for this task."""
+    import ray
+
+    return os.getcwd(), ray.get_runtime_context().get_assigned_resources().get("memory", 0.0)
+
+
+def memory_after_failures(task, folder: Path, failures: int):
+    """Run out of memory so often, then return the bytes that Ray has reserved for the attempt."""
+    if attempt_number(folder, task) <= failures:
+        raise MemoryError
+    return folder_and_memory(task)[1]
