@@ -34,7 +34,6 @@ _SPACE = np.uint8(0x20)
 _LOWER = np.uint32(unicode_table.LOWER)
 _WORD, _ALONE = np.uint32(unicode_table.WORD), np.uint32(unicode_table.ALONE)
 _CONTEXT = np.uint32(unicode_table.CONTEXT)
-_CLASS_SHIFT = np.uint32(unicode_table.CLASS_SHIFT)
 _ALL_ONES = np.uint64(0xFFFFFFFFFFFFFFFF)
 _HIGH_BITS = np.uint64(0x8080808080808080)
 
@@ -291,19 +290,14 @@ def _hash_shingles(words, count, ngram, out, total):
 def _need_context(data, offsets, table, needed):
     for document in range(len(offsets) - 1):
         i, stop = offsets[document], offsets[document + 1]
-        previous = np.uint32(0)
         while i < stop:
             if i + 8 <= stop and not _load64(data, i) & _HIGH_BITS:
                 i += 8
-                previous = np.uint32(0)
                 continue
             code, following = np.int64(data[i]), i + 1
             if code >= 0x80:
                 code, following = _decode(data, i, stop)
-            entry = table[code]
-            combining = entry >> _CLASS_SHIFT
-            if entry & _CONTEXT or (combining and combining < previous):
+            if table[code] & _CONTEXT:
                 needed[document] = True
                 break
-            previous = combining
             i = following

@@ -11,11 +11,11 @@ An entry is a uint32:
     bit   23    CONTEXT: lower case or NFC of a text with this character cannot be told one character at a time:
                 Quick_Check of NFC is not Yes; a capital sigma (its lower case depends on the place in the word); a
                 dotted capital I (its lower case is two characters)
-    bits 24-31  canonical combining class; where it falls from one mark to the next, the text is not in NFC
 
+(A text is out of NFC also where marks stand in the wrong order. A mark is in no word, so for words that is no matter.)
 The file has a line for each run of code points with equal answers: first, last (hexadecimal), difference of the lower
-case, flags, combining class; code points in no run are separators. Unassigned ones are separators too; they are named
-by the flag `-` so that a newer Python can be kept from knowing better (see `shingles.plain`).
+case, flags; code points in no run are separators. Unassigned ones are separators too; they are named by the flag `-` so
+that a newer Python can be kept from knowing better (see `shingles.plain`).
 `python -m pipeline.kernels.unicode_table` prints the file from the running Python's unicodedata.
 """
 
@@ -47,7 +47,6 @@ ALONE_RANGES = (
 
 LOWER = 0x1FFFFF
 WORD, ALONE, CONTEXT = 1 << 21, 1 << 22, 1 << 23
-CLASS_SHIFT = 24
 _CODE_POINTS = 0x110000
 _FLAGS = {"w": WORD, "a": ALONE, "c": CONTEXT}
 
@@ -56,8 +55,8 @@ _FLAGS = {"w": WORD, "a": ALONE, "c": CONTEXT}
 def table() -> np.ndarray:
     """Return the entry of every code point: uint32 [0x110000], read-only."""
     entries = np.arange(_CODE_POINTS, dtype=np.uint32)
-    for first, last, delta, flags, combining in _runs_of_file():
-        bits = sum(_FLAGS.get(flag, 0) for flag in flags) | combining << CLASS_SHIFT
+    for first, last, delta, flags in _runs_of_file():
+        bits = sum(_FLAGS.get(flag, 0) for flag in flags)
         entries[first : last + 1] = (np.arange(first, last + 1) + delta) | bits
     entries.setflags(write=False)
     return entries
@@ -66,33 +65,33 @@ def table() -> np.ndarray:
 @lru_cache(maxsize=1)
 def unassigned() -> re.Pattern[str]:
     """Return a pattern that matches a run of code points without a character in the frozen version."""
-    holes = (f"\\U{first:08x}-\\U{last:08x}" for first, last, _, flags, _ in _runs_of_file() if flags == "-")
+    holes = (f"\\U{first:08x}-\\U{last:08x}" for first, last, _, flags in _runs_of_file() if flags == "-")
     return re.compile("[" + "".join(holes) + "]+")
 
 
-def _runs_of_file() -> Iterator[tuple[int, int, int, str, int]]:
+def _runs_of_file() -> Iterator[tuple[int, int, int, str]]:
     for line in TABLE.read_text(encoding="ascii").splitlines():
         if line and not line.startswith("#"):
-            first, last, delta, flags, combining = line.split("\t")
-            yield int(first, 16), int(last, 16), int(delta), flags, int(combining)
+            first, last, delta, flags = line.split("\t")
+            yield int(first, 16), int(last, 16), int(delta), flags
 
 
 def lines() -> Iterator[str]:
     """Yield the lines of the file as the running Python's unicodedata has them."""
-    yield f"# Unicode {unicodedata.unidata_version}: first, last, lower case - code point, flags, combining class"
+    yield f"# Unicode {unicodedata.unidata_version}: first, last, lower case - code point, flags"
     maybe = _second_of_a_composition()
     answers = ((code, *_answer(code, maybe)) for code in range(_CODE_POINTS) if not 0xD800 <= code < 0xE000)
     for (_, *answer), run in groupby(answers, key=lambda a: (a[0] >= 0xE000, *a[1:])):
         codes = [code for code, *_ in run]
-        if answer != [0, "", 0]:
-            delta, flags, combining = answer
-            yield f"{codes[0]:X}\t{codes[-1]:X}\t{delta}\t{flags}\t{combining}"
+        if answer != [0, ""]:
+            delta, flags = answer
+            yield f"{codes[0]:X}\t{codes[-1]:X}\t{delta}\t{flags}"
 
 
-def _answer(code: int, maybe: set[str]) -> tuple[int, str, int]:
+def _answer(code: int, maybe: set[str]) -> tuple[int, str]:
     character = chr(code)
     if unicodedata.category(character) == "Cn":
-        return 0, "-", 0
+        return 0, "-"
     lower = character.lower()
     context = (
         character in maybe or character == "Σ" or len(lower) > 1 or not unicodedata.is_normalized("NFC", character)
@@ -101,7 +100,7 @@ def _answer(code: int, maybe: set[str]) -> tuple[int, str, int]:
     word = lower[0].isalnum() or lower == "_"
     alone = any(first <= ord(lower[0]) <= last for first, last in ALONE_RANGES)
     flags = ("w" if word else "") + ("a" if word and alone else "") + ("c" if context else "")
-    return delta, flags, unicodedata.combining(character)
+    return delta, flags
 
 
 def _second_of_a_composition() -> set[str]:

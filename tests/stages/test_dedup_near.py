@@ -7,7 +7,7 @@ import pytest
 from pipeline.dedup import bands
 from pipeline.dedup.cluster import CLUSTER, ClusterParams
 from pipeline.dedup.exact import EXACT, ExactParams
-from pipeline.dedup.keep import KeepParams
+from pipeline.dedup.keep import KEEP, KeepParams
 from pipeline.dedup.match import MATCH, MatchParams
 from pipeline.dedup.sign import SIGN, SignParams
 from tests.conftest import read, run_stage, write_documents
@@ -146,6 +146,21 @@ def test_what_was_dropped_earlier_has_no_bands_and_keeps_its_reason(tmp_path):
     assert mask["keep"].to_pylist() == [False, True, False, True]
     assert mask["reason"].to_pylist() == ["exact_duplicate", None, "near_duplicate", None]
     assert mask["cluster_size"].to_pylist() == [0, 2, 2, 1]
+
+
+def test_a_document_that_was_dropped_after_it_was_signed_keeps_nothing_out(tmp_path):
+    text = prose(1)
+    rows = [(text + " x", "web"), (text + "  x", "docs"), (text, "web"), (text[:-6], "web")]
+    documents = write_documents(tmp_path / "documents", [rows])
+    bands = run_stage(tmp_path / "sign", SIGN, SignParams(), documents=documents)
+    pairs = run_stage(tmp_path / "match", MATCH, MatchParams(), bands=bands)
+    clusters = run_stage(tmp_path / "cluster", CLUSTER, ClusterParams(), bands=bands, pairs=pairs)
+    earlier = run_stage(tmp_path / "exact", EXACT, ExactParams(priority=("docs",)), documents=documents)
+    inputs = {"documents": documents, "bands": bands, "clusters": clusters, "mask": earlier}
+    mask = read(run_stage(tmp_path / "keep", KEEP, KeepParams(), **inputs))
+    assert mask["keep"].to_pylist() == [False, True, False, False]
+    assert mask["keeper"].to_pylist()[2] == read(documents)["doc_id"][1].as_py()
+    assert mask["cluster_size"].to_pylist() == [0, 3, 3, 3]
 
 
 def test_bands_are_null_without_words_and_meet_where_they_meet_in_datasketch(tmp_path):
