@@ -106,6 +106,7 @@ def test_a_document_of_both_classes_teaches_nothing_and_is_counted(tmp_path):
     facts = train(tmp_path / "model", documents, negative=negative).manifest.facts
     assert facts["documents_in_both_classes"] == 10
     assert facts["documents_found"] == {"positive": 90, "negative": 110}
+    assert facts["documents_sampled_per_class"] == 90
 
 
 def test_documents_that_the_mask_drops_are_neither_learned_from_nor_scored(tmp_path):
