@@ -294,3 +294,10 @@ def test_the_flow_keeps_the_bytes_it_is_given():
 def test_there_is_no_flow_of_nothing():
     assert flow("t", [State("read", {"a": 0}, {}), State("exact", {"a": 0}, {})], {"a": "d0"}) == ""
     assert flow("t", [State("read", {"a": 1}, {})], {"a": "d0"}) == ""
+
+
+def test_a_long_road_cuts_its_names_and_not_its_numbers():
+    states = [State("a step with a long name", {"a": 60 - i}, {"a": 1} if i else {}) for i in range(14)]
+    texts = [e.text for e in ElementTree.fromstring(flow("t", states, {"a": "d0"})).iter() if e.tag.endswith("text")]
+    assert all(len(text) <= 8 for text in texts)
+    assert texts.count("60 B") == 1

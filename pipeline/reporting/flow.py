@@ -15,6 +15,8 @@ TOP = 46.0
 HEIGHT = 210.0
 NODE = 9.0
 GAP = 3.0
+MOST_GAPS = 60.0
+"""All gaps of a column together, however many domains there are."""
 LEAK = 26.0
 """Between the kept and the dropped in a column."""
 
@@ -38,7 +40,8 @@ def flow(title: str, states: Sequence[State], tones: Mapping[str, str]) -> str:
         return ""
     scale = HEIGHT / states[0].total
     step = (WIDTH - LEFT - RIGHT - NODE) / (len(states) - 1)
-    columns = [_stack(state.kept, TOP, scale) for state in states]
+    gap = min(GAP, MOST_GAPS / max(len(tones), 1))
+    columns = [_stack(state.kept, scale, gap) for state in states]
     leaks = [_leak(state, column, scale) for state, column in zip(states, columns, strict=True)]
     marks: list[str] = []
     for at in range(len(states) - 1):
@@ -48,23 +51,23 @@ def flow(title: str, states: Sequence[State], tones: Mapping[str, str]) -> str:
                 domain, tones[domain], (x0, x1), columns[at], columns[at + 1], leaks[at + 1], states[at + 1]
             )
     for at, state in enumerate(states):
-        marks += _column(LEFT + at * step, state, columns[at], leaks[at], tones, states[0].total)
+        marks += _column(LEFT + at * step, max(4, int(step / 7)), state, columns[at], leaks[at], tones)
     for domain, (top, bottom) in columns[0].items():
         if bottom - top >= 6:
             marks.append(svg.label(LEFT - 9, (top + bottom) / 2 + 4, domain, anchor="end", limit=16))
     low = max([b for stack in (*columns, *leaks) for _, b in stack.values()] + [TOP])
     told = "; ".join(f"{s.name}: {numerals.size(s.total)}" for s in states)
-    return svg.picture(WIDTH, low + 24, title, told, marks)
+    return svg.picture(WIDTH, low + 38, title, told, marks)
 
 
 Stack = dict[str, tuple[float, float]]
 
 
-def _stack(values: Mapping[str, float], top: float, scale: float) -> Stack:
-    places = {}
+def _stack(values: Mapping[str, float], scale: float, gap: float) -> Stack:
+    places, top = {}, TOP
     for domain, value in values.items():
         places[domain] = (top, top + value * scale)
-        top += value * scale + GAP
+        top += value * scale + gap
     return places
 
 
@@ -94,31 +97,18 @@ def _streams(
     return marks
 
 
-def _column(x: float, state: State, column: Stack, leak: Stack, tones: Mapping[str, str], whole: float) -> list[str]:
+def _column(x: float, room: int, state: State, column: Stack, leak: Stack, tones: Mapping[str, str]) -> list[str]:
+    middle = x + NODE / 2
     marks = [
-        svg.label(x + NODE / 2, 14, state.name, "strong", "middle", limit=16),
-        svg.label(x + NODE / 2, 31, numerals.size(state.total), "num", "middle"),
+        svg.label(middle, 14, state.name, "strong", "middle", limit=room),
+        svg.label(middle, 31, numerals.size(state.total), "num", "middle"),
     ]
-    for domain, (top, bottom) in column.items():
-        marks.append(
-            svg.rect(
-                x, top, NODE, max(bottom - top, 0.5), tones[domain], f"{domain}: {numerals.size(state.kept[domain])}"
-            )
-        )
-    for domain, (top, bottom) in leak.items():
-        marks.append(
-            svg.rect(
-                x,
-                top,
-                NODE,
-                max(bottom - top, 0.5),
-                f"{tones[domain]} gone",
-                f"{domain}: {numerals.size(state.dropped[domain])}",
-            )
-        )
-    gone = sum(state.dropped.values())
-    if gone:
-        low = max(bottom for _, bottom in leak.values())
-        said = f"{numerals.MINUS}{numerals.size(gone)} ({numerals.share(gone, state.total + gone)})"
-        marks.append(svg.label(x + NODE / 2, low + 15, said, "axis", "middle"))
+    for stack, values, kind in ((column, state.kept, ""), (leak, state.dropped, " gone")):
+        for domain, (top, bottom) in stack.items():
+            said = f"{domain}: {numerals.size(values[domain])}"
+            marks.append(svg.rect(x, top, NODE, max(bottom - top, 0.5), f"{tones[domain]}{kind}", said))
+    if leak:
+        low, gone = max(bottom for _, bottom in leak.values()), sum(state.dropped.values())
+        marks.append(svg.label(middle, low + 15, f"{numerals.MINUS}{numerals.size(gone)}", "axis", "middle"))
+        marks.append(svg.label(middle, low + 30, numerals.share(gone, state.total + gone), "axis", "middle"))
     return marks

@@ -35,13 +35,13 @@ font-size:14px}
 a{color:var(--accent);text-decoration:none}
 a:hover{text-decoration:underline}
 section{margin:56px 0 0}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(140px,1fr));gap:1px;margin:22px 0 0;padding:0;
+.tiles{display:flex;flex-wrap:wrap;gap:1px;margin:22px 0 0;padding:0;
 background:var(--rule);border:1px solid var(--rule);border-radius:8px;overflow:hidden}
-.tiles>div{background:var(--paper);padding:13px 16px 12px}
+.tiles>div{flex:1 1 140px;background:var(--paper);padding:13px 16px 12px}
 .tiles dt{color:var(--soft);font-size:12.5px}
 .tiles dd{margin:0;font-size:22px;font-weight:600;letter-spacing:-.01em;line-height:1.35}
 .tiles dd.remark{font-size:12.5px;font-weight:400;color:var(--soft);letter-spacing:0}
-figure{margin:18px 0 22px}
+figure{margin:18px 0 22px;overflow-x:auto}
 figcaption{color:var(--soft);font-size:13px;margin-top:8px;max-width:80ch}
 svg{display:block;width:100%;height:auto;overflow:visible}
 svg text{font-size:12px;fill:var(--ink)}

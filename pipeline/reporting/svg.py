@@ -8,12 +8,15 @@ from collections.abc import Sequence
 
 from pipeline.reporting.plain import escaped
 
+LEAST = 600
+"""Pixels below which a picture is scrolled and no longer made smaller, so that its words stay legible."""
+
 
 def picture(width: float, height: float, title: str, description: str, marks: Sequence[str]) -> str:
     """Return a whole `<svg>` of the given size in user units."""
     return (
         f'<svg viewBox="0 0 {_n(width)} {_n(height)}" role="img" aria-label="{escaped(title)}" '
-        f'style="max-width:{_n(width)}px" xmlns="http://www.w3.org/2000/svg"><title>{escaped(title)}</title>'
+        f'style="max-width:{_n(width)}px;min-width:{_n(min(width, LEAST))}px" xmlns="http://www.w3.org/2000/svg"><title>{escaped(title)}</title>'
         f"<desc>{escaped(description)}</desc>{''.join(marks)}</svg>"
     )
 
