@@ -22,9 +22,7 @@ import unicodedata
 from itertools import pairwise
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
 
 from pipeline.kernels import unicode_table
 from pipeline.kernels.hashing import check_offsets, read_only
@@ -102,18 +100,14 @@ def _in_context(text: str) -> str:
     return unicodedata.normalize("NFC", text).lower()
 
 
-@intrinsic
-def _load64(typingctx, array, index):
-    """Return the 8 bytes at array[index:] as one little-endian uint64; nothing is checked."""
-
-    def codegen(context, builder, signature, arguments):
-        view = context.make_array(signature.args[0])(context, builder, arguments[0])
-        address = builder.gep(view.data, [arguments[1]])
-        word = builder.load(builder.bitcast(address, ir.IntType(64).as_pointer()))
-        word.align = 1
-        return word
-
-    return types.uint64(array, types.intp), codegen
+@njit(cache=True, nogil=True)
+def _load64(data, at):
+    """Return 8 bytes as one little-endian number; LLVM makes one load of it. An unsigned index is not wrapped."""
+    i = np.uint64(at)
+    word = np.uint64(0)
+    for k in range(8):
+        word |= np.uint64(data[i + np.uint64(k)]) << np.uint64(8 * k)
+    return word
 
 
 @njit(cache=True, nogil=True)
