@@ -368,29 +368,3 @@ def test_a_quarantine_of_long_rows_keeps_only_their_beginning(tmp_path):
 def test_an_extra_column_with_a_name_of_ours_is_refused(name):
     with pytest.raises(ValidationError, match=f"documents have a {name} of their own"):
         IngestParams(sources={"web": SourceColumns(extra=(name,))})
-
-
-@pytest.mark.slow
-def test_memory_does_not_grow_with_the_file_or_its_row_group(tmp_path):
-    import subprocess
-    import sys
-
-    size = 40_000  # rows of 15 kB: 600 MB of text in one row group
-    rng = np.random.default_rng(1)
-    schema = pa.schema([("text", pa.string())])
-    with pq.ParquetWriter(tmp_path / "big.parquet", schema, use_dictionary=False, write_statistics=False) as writer:
-        words = np.array([f"word{i} " for i in range(3000)])
-        texts = ["".join(rng.choice(words, 2000)) for _ in range(200)]
-        batch = pa.table({"text": [f"{i} {texts[i % 200]}" for i in range(size)]}, schema=schema)
-        writer.write_table(batch, row_group_size=size)
-    script = f"""
-import resource
-from pathlib import Path
-from tests.ingested import ingest
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-corpus = ingest(Path({str(tmp_path / "out")!r}), {{"web": {str(tmp_path / "big.parquet")!r}}})
-assert corpus.manifest.rows == {size}
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 300

@@ -100,8 +100,10 @@ def _judge(line: Line, text: str, quoted: list[bytes]) -> dict[str, Any] | Lost:
         return _lost(line, "invalid_json" if _is_utf8(line.content) else "invalid_utf8", str(error))
     if not isinstance(value, dict):
         return _lost(line, "not_an_object")
-    if any(line.content.count(key) > 1 for key in quoted) and (key := _repeated(line.content, quoted)):
-        return _lost(line, "repeated_key", key)
+    for key in quoted:
+        # Within a string the second quote is escaped, so a key met once is there once; most lines end here.
+        if line.content.count(key) > 1 and (twice := _repeated(line.content, quoted)):
+            return _lost(line, "repeated_key", twice)
     if text not in value:
         return _lost(line, "missing_text")
     if value[text] is not None and not isinstance(value[text], str):

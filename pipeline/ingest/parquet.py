@@ -36,7 +36,7 @@ def read_parquet(piece: Piece, columns: SourceColumns) -> Iterator[Rows | Lost]:
     row = piece.first_row
     with _opened(piece.file) as file:
         names = [name for name in columns.wanted() if name in file.schema_arrow.names]
-        swell = _swell(file, piece, columns.text, names)
+        swell = _swell(file, piece, columns.text)
         for index in range(piece.first, piece.last):
             group = file.metadata.row_group(index)
             batch_rows = _batch_rows(group, names, swell)
@@ -94,7 +94,7 @@ def _batch_rows(group: pq.RowGroupMetaData, names: Sequence[str], swell: float) 
     return int(max(1, min(BATCH_ROWS, BATCH_BYTES / widest)))
 
 
-def _swell(file: pq.ParquetFile, piece: Piece, text: str, names: Sequence[str]) -> float:
+def _swell(file: pq.ParquetFile, piece: Piece, text: str) -> float:
     """Return how much larger the text is than its chunk, judged by the first rows of the first group.
 
     The footer's "uncompressed" size is that of encoded pages: a page of one megabyte repeated through a dictionary a
@@ -103,15 +103,15 @@ def _swell(file: pq.ParquetFile, piece: Piece, text: str, names: Sequence[str]) 
     if piece.first == piece.last or not file.metadata.row_group(piece.first).num_rows:
         return 1.0
     group = file.metadata.row_group(piece.first)
-    size = next(
-        c.total_uncompressed_size for c in map(group.column, range(group.num_columns)) if c.path_in_schema == text
-    )
+    chunk = next(c for c in map(group.column, range(group.num_columns)) if c.path_in_schema == text)
+    if not chunk.has_dictionary_page:
+        return 1.0
     try:
         probe = next(file.iter_batches(PROBE_ROWS, row_groups=[piece.first], columns=[text], use_threads=False))
     except (pa.ArrowException, OSError, StopIteration):
-        return 1.0
+        return 1.0  # the group's own turn will tell
     mean = (pc.sum(pc.binary_length(_plain(probe.column(0)))).as_py() or 0) / max(probe.num_rows, 1)
-    return max(1.0, mean * group.num_rows / max(size, 1))
+    return max(1.0, mean * group.num_rows / max(chunk.total_uncompressed_size, 1))
 
 
 def _rows(batch: pa.RecordBatch, first_row: int, file: SourceFile, columns: SourceColumns) -> Rows:
