@@ -88,7 +88,9 @@ def test_on_real_documents_only_the_single_precision_of_official_fasttext_differ
     model = models[name]
     for source in ("web-00000", "code-00000", "multilingual-00000"):
         texts = pq.read_table(shared / f"data/small/{source}.parquet")["text"].to_pylist()[:300]
-        assert worst_difference(files[name], [text for text in texts if len(text) < 1000]) <= 1e-6
+        # With character n-grams a short document has thousands of features, too, and rounds more often.
+        tolerance = 5e-6 if model.maxn else 1e-6
+        assert worst_difference(files[name], [text for text in texts if len(text) < 1000]) <= tolerance
         long = sorted(texts, key=len)[-3:]
         exact = [twin.probabilities(text.encode(), model) for text in long]
         np.testing.assert_allclose(Scorer(model).probabilities(*buffers(long)), exact, atol=1e-7)
