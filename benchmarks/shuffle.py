@@ -5,7 +5,7 @@
 Map: read a shard of pairs, send each to a partition by a hash of its key. Reduce: sort a partition by key and count the
 pairs that share theirs with a pair of lower value, the work of candidate matching; the output is a row a partition, so
 that the figures are the shuffle's. Every run is a fresh process; CPU time is that of the two rounds alone, memory
-is the highest resident size of that process (`ru_maxrss`, interpreter and libraries included), and beside it what was
+is the highest resident size of that process (VmHWM, interpreter and libraries included), and beside it what was
 resident before the first round.
 """
 

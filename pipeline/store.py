@@ -1,9 +1,9 @@
 """The only writer of files: attempts and their commit records, manifests, the lock of a root.
 
-A corpus under construction is a folder `data/ records/ scratch/ tmp/`. A task writes to `tmp/<attempt>.<name>`; `commit`
-syncs the files, moves them to their final names and, last, links one small record. The first of two twins wins: both
-commit under one lock, so that nobody moves a file over one that a record already speaks of. A reader trusts records,
-never a listing. `finish` writes the manifest, the very last thing, and sweeps the rest.
+A corpus under construction is a folder `data/ records/ scratch/ tmp/`. A task writes to `tmp/<attempt>.<name>`;
+`commit` syncs the files, moves them to their final names and, last, links one small record. The first of two twins
+wins: both commit under one lock, so that nobody moves a file over one that a record already speaks of. A reader trusts
+records, never a listing. `finish` writes the manifest, the very last thing, and sweeps the rest.
 
 Order of a commit, and what a power cut may leave: files synced, moved, their folders synced, record synced, linked.
 So a record without its files cannot outlive a cut; files without a record can, and are written again.
@@ -27,11 +27,19 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from pipeline.corpus import DATA, Corpus, Manifest, Shard, Shards
 from pipeline.errors import DataError, LockedError
-from pipeline.files import checksum, digest, link_or_copy, size_of, sync_folder, write_atomic, write_once
+from pipeline.files import (
+    checksum,
+    digest,
+    files_below,
+    link_or_copy,
+    remove_tree,
+    size_of,
+    sync_folder,
+    write_atomic,
+    write_once,
+)
 from pipeline.ledger import Tally
 
 MANIFEST = "manifest.json"
@@ -221,8 +229,9 @@ def open_corpus(root: Path) -> Corpus | None:
     if not path.exists():
         return None
     try:
-        return Corpus(root=root, manifest=Manifest.model_validate_json(path.read_bytes()))
-    except (ValidationError, KeyError) as error:
+        with path.open(encoding="utf-8") as lines:
+            return Corpus(root=root, manifest=Manifest.from_lines(lines))
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise DataError(f"{path} is not a manifest of corpusmill: {str(error).splitlines()[0]}") from None
 
 
@@ -275,7 +284,7 @@ def finish(root: Path, manifest_of: Any, keys: Sequence[str]) -> Corpus:
         os.fsync(archive.fileno())
     os.replace(draft, root / RECORDS)
     manifest = manifest_of(shards, files)
-    write_atomic(root / MANIFEST, manifest.to_json())
+    write_atomic(root / MANIFEST, manifest.pieces())
     sweep(root, manifest)
     return Corpus(root=root, manifest=manifest)
 
@@ -292,13 +301,12 @@ def sweep(root: Path, manifest: Manifest) -> None:
     for draft in root.glob(".*.json*.*"):
         draft.unlink(missing_ok=True)
     named = {shard.name for shard in chain(manifest.shards, manifest.files)}
-    for folder, _, names in os.walk(root / DATA):
-        for name in names:
-            path = Path(folder, name)
-            if path.relative_to(root / DATA).as_posix() not in named:
-                path.unlink()
+    prefix = len(str(root / DATA)) + 1
+    for path in files_below(root / DATA):
+        if path[prefix:] not in named:
+            os.unlink(path)
     for name in WORK_FOLDERS:
-        shutil.rmtree(root / name, ignore_errors=True)
+        remove_tree(root / name)
 
 
 class Earlier:
