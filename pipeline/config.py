@@ -89,6 +89,11 @@ class Quality(Frozen):
     label_only: tuple[str, ...] = ()
     train: dict[str, Any] = {}
 
+    def labels(self) -> dict[str, Labels]:
+        """Return the classes to train from, by name; none when a model is brought along."""
+        sides = {"positive": self.positive, "negative": self.negative}
+        return {side: labels for side, labels in sides.items() if labels is not None}
+
     @model_validator(mode="after")
     def _one_of_each(self) -> "Quality":
         if (self.model is None) == (self.positive is None and self.negative is None):
@@ -152,6 +157,34 @@ class Recipe(Frozen):
     def _named_alone_means_defaults(cls, value: Any) -> Any:
         """`dedup:` with nothing behind it asks for the section with its defaults; leaving it out leaves it out."""
         return {} if value is None else value
+
+    @model_validator(mode="after")
+    def _names_are_domains(self) -> "Recipe":
+        for place, names in self._named_domains().items():
+            for name in names:
+                if name not in self.sources:
+                    raise ValueError(f"{place}: no source is called {name!r}{suggestion(name, list(self.sources))}")
+        for place, column in self._named_columns().items():
+            if not any(column in source.extra for source in self.sources.values()):
+                raise ValueError(f"{place}: no source carries a column {column!r}; name it in a source's `extra`")
+        return self
+
+    def _named_domains(self) -> dict[str, tuple[str, ...]]:
+        """Return every place of the recipe that names domains, with the names."""
+        named: dict[str, tuple[str, ...]] = {}
+        if self.dedup:
+            named["dedup.priority"] = self.dedup.priority
+        if self.quality:
+            quality = self.quality
+            named |= {"quality.exempt": quality.exempt, "quality.label_only": quality.label_only}
+            named |= {f"quality.{side}": labels.domains for side, labels in quality.labels().items()}
+        if self.mixture and isinstance(self.mixture.weights, dict):
+            named["mixture.weights"] = tuple(self.mixture.weights)
+        return named
+
+    def _named_columns(self) -> dict[str, str]:
+        sides = self.quality.labels() if self.quality else {}
+        return {f"quality.{side}.column": labels.column for side, labels in sides.items() if labels.column}
 
 
 class Profile(Frozen):
@@ -227,14 +260,14 @@ def validate(plain: dict[str, Any], model: type[M], where: str) -> M:
 
 def _line(problem: Any, model: type[BaseModel]) -> str:
     loc = [str(part) for part in problem["loc"]]
-    place = ".".join(loc) or "the file"
+    place = ".".join(loc)
     if problem["type"] == "extra_forbidden":
         known = list(_fields_at(model, loc[:-1]))
         return f"  {place}: no such key{suggestion(loc[-1], known)}"
     if problem["type"] == "missing":
         return f"  {place}: missing"
     value = "" if isinstance(problem["input"], dict) else f" (found {problem['input']!r})"
-    return f"  {place}: {problem['msg'].removeprefix('Value error, ')}{value}"
+    return f"  {place + ': ' if place else ''}{problem['msg'].removeprefix('Value error, ')}{value}"
 
 
 def suggestion(wrong: str, known: list[str]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline import plans, store
 from pipeline.config import Profile, Recipe
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, PipelineError
 from pipeline.ingest.checksums import with_checksums
 from pipeline.ingest.inspect import inspect_sources
 from pipeline.ingest.sources import Cache, SourceFiles, SourceSpec
@@ -44,11 +44,20 @@ def check(recipe: Recipe, profile: Profile) -> tuple[list[Planned], SourceTotals
     prints = {name: files.fingerprint for name, files in sources.items()}
     steps = plans.plan(recipe, profile, sources, prints)
     for step in steps:
-        if step.stage.check is not None:
-            step.stage.check(step.params, step.files, tuple(recipe.sources))
+        _ask(step)
     totals = SourceTotals(sum(s.rows for s in sources.values()), sum(s.text_bytes for s in sources.values()))
     _room(profile.root, steps, totals)
     return steps, totals, lambda: store.write_atomic(_cache_path(profile.root), json.dumps(known))
+
+
+def _ask(step: Planned) -> None:
+    """Let a stage look at its params and files before anything runs."""
+    if step.stage.check is None:
+        return
+    try:
+        step.stage.check(step.params, step.files)
+    except PipelineError as error:
+        raise ConfigError(f"steps.{step.name}: {error}") from None
 
 
 def writable(root: Path) -> None:

@@ -41,7 +41,7 @@ class Stage:
 
     `version` is bumped by hand when the same params on the same input give other bytes. A role in `optional` may be
     left unwired; a role of either kind may be played by a file, whose checksum is then its identity. `check(params,
-    files by role, names of the domains)` raises ConfigError for what can be refused before anything runs.
+    files by role)` raises a PipelineError for what can be refused before anything runs.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Stage:
     inputs: tuple[str, ...]
     run: Callable[["Step", Any], None]
     optional: tuple[str, ...] = ()
-    check: Callable[[Any, Mapping[str, Path], Sequence[str]], None] | None = None
+    check: Callable[[Any, Mapping[str, Path]], None] | None = None
 
 
 @dataclass

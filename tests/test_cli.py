@@ -135,3 +135,21 @@ def test_init_writes_a_recipe_and_a_profile_that_are_read_and_never_overwrites(t
     done = corpusmill("init", tmp_path / "new", cwd=tmp_path)
     assert done.returncode == 2
     assert "exists already" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ({"tokens": {"tokenizer": "recipe.yaml"}}, "steps.tokens: recipe.yaml"),
+        ({"quality": {"model": "recipe.yaml", "share": 0.5}}, "recipe.yaml cannot be read as a fastText model"),
+        ({"quality": {"positive": ["prosa"], "negative": ["notes"], "share": 0.5}}, "did you mean 'prose'?"),
+        ({"mixture": {"weights": {"nots": 1}}, "tokens": {}}, "no source is called 'nots'"),
+        ({"mixture": {}}, "needs a `tokens:` section"),
+    ],
+)
+def test_what_a_stage_would_stumble_over_is_refused_before_anything_runs(home, section, said):
+    write_yaml(home / "wrong.yaml", road(home / "raw", name="wrong", **(BARE | section)))
+    done = corpusmill("build", "wrong.yaml", "--on", "profile.yaml", cwd=home)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert not (home / "build/builds/wrong").exists()

@@ -6,6 +6,7 @@ A newline counts as a space, as it does in quality.train: an outside model must 
 newlines were replaced by spaces. A document in which the model knows no feature scores 0.
 """
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,12 +53,19 @@ def count_scores(before: pa.RecordBatch, after: pa.RecordBatch) -> dict[str, Any
     }
 
 
+def check(params: ScoreParams, files: Mapping[str, Path]) -> None:
+    """Refuse a given model that cannot be scored, or lacks the label, before anything runs."""
+    if "model" in files:
+        positive_label(load(files["model"]).labels, params.label, str(files["model"]))
+        scorer(files["model"])
+
+
 def score(step: Step, params: ScoreParams) -> None:
-    """Check the model and its label here, then score every shard; each process loads the model once."""
+    """Check the model and its label, then score every shard; each process loads the model once."""
     path = step.file("model", MODEL_FILE)
     labels = load(path).labels
     place = positive_label(labels, params.label, str(path))
-    scorer(path)  # what cannot be scored is refused before the first shard
+    scorer(path)
     counts = step.map_shards(
         partial(score_batch, model=str(path), label=place),
         columns={"documents": ("domain", "text"), "mask": ("keep",)},
@@ -75,4 +83,5 @@ SCORE = Stage(
     inputs=("documents", "model"),
     optional=("mask",),
     run=score,
+    check=check,
 )

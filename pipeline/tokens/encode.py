@@ -5,6 +5,7 @@ length. Tokens are raw little-endian ids of the manifest's dtype (see `tokens.co
 keep the document; length counts no EOS and is 0 there.
 """
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from pipeline.tokens.column import TOKENS, token_column
 from pipeline.tokens.engine import Vocabulary
 from pipeline.tokens.format import token_dtype
 
-CHECKED_BYTES = 1 << 20
+CHECKED_BYTES = 1 << 19
 CHECKED_SHARDS = 8
 
 
@@ -103,6 +104,12 @@ def sampled_texts(paths: list[Path]) -> list[str]:
     return texts
 
 
+def check(params: EncodeParams, files: Mapping[str, Path]) -> None:
+    """Refuse a given tokenizer.json that cannot be loaded, or that has no EOS, before anything runs."""
+    if "tokenizer" in files:
+        engine.vocabulary(files["tokenizer"], params.eos)
+
+
 def encode(step: Step, params: EncodeParams) -> None:
     """Choose the engine, then encode shard by shard; nothing is held between batches."""
     path = step.file("tokenizer", "tokenizer.json")
@@ -132,4 +139,5 @@ ENCODE = Stage(
     inputs=("documents", "tokenizer"),
     optional=("mask",),
     run=encode,
+    check=check,
 )
