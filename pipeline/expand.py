@@ -109,10 +109,14 @@ def _vocabulary(recipe: Recipe, steps: Steps, mask: dict[str, str]) -> None:
 
 
 def _encode(recipe: Recipe, steps: Steps, mask: dict[str, str]) -> None:
+    assert recipe.tokens is not None
+    roles = {"documents": "documents"} | _tokenizer(recipe) | mask
+    steps["tokens"] = _step("tokens.encode", roles, eos=recipe.tokens.eos)
+
+
+def _tokenizer(recipe: Recipe) -> dict[str, str]:
     tokens = recipe.tokens
-    assert tokens is not None
-    tokenizer = "tokenizer" if tokens.tokenizer is None else f"file:{tokens.tokenizer}"
-    steps["tokens"] = _step("tokens.encode", {"documents": "documents", "tokenizer": tokenizer} | mask, eos=tokens.eos)
+    return {"tokenizer": "tokenizer" if tokens is None or tokens.tokenizer is None else f"file:{tokens.tokenizer}"}
 
 
 def _pack(recipe: Recipe, steps: Steps, mask: dict[str, str]) -> None:
@@ -121,7 +125,7 @@ def _pack(recipe: Recipe, steps: Steps, mask: dict[str, str]) -> None:
     weights: dict[str, Any] = mixture.model_dump(mode="json") if mixture else {}
     steps["plan"] = _step("mixture.plan", {"tokens": "tokens"} | mask, **weights)
     shape = {"sequence_length": tokens.sequence_length, "seed": recipe.seed}
-    steps["sequences"] = _step("tokens.pack", {"tokens": "tokens", "plan": "plan"} | mask, **shape)
+    steps["sequences"] = _step("tokens.pack", {"tokens": "tokens", "plan": "plan"} | _tokenizer(recipe) | mask, **shape)
     for name in tokens.export:
         steps[name] = _step(f"tokens.{name}", {"sequences": "sequences"})
 

@@ -201,6 +201,10 @@ class Step:
         wired = {role: tuple(names) for role, names in columns.items() if role in self.inputs}
         corpora = [self.inputs[role] for role in wired]
         _check_partners(wired, corpora)
+        if bare := [role for role, names in wired.items() if not set(names) - {ADDRESS}]:
+            raise DataError(
+                f"{self.name}: of {bare} only the address is asked; ask for a column too, which tells the rows"
+            )
         wants_address = any(ADDRESS in names for names in wired.values())
 
         def task(index: int) -> Task:

@@ -124,7 +124,7 @@ def _training(domains, rows):
     packed = {"sequence_length": length, "dtype": "uint16", "eos_id": 0, "pad_id": 0, "vocab_size": 16384}
     packed |= {"domains": list(domains), "tokens": tokens, "by_domain": by_domain, "segments": 3 * sequences}
     used = {d: entry(rows[d], 2 * counts[d]["tokens"]) for d in domains}
-    add(used, {domains[0]: entry(120, 9000, "beyond the budget")})
+    add(used, {domains[0]: entry(120, 9000, "beyond_budget")})
     return {
         "tokenizer": tokenizer,
         "tokens": encode,

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from pipeline.errors import DataError
-from pipeline.ledger import Tally
+from pipeline.ledger import Tally, add
 from pipeline.schemas import DOC_ID
 from pipeline.stage import Params, Stage, Step
 from pipeline.tokens import engine
@@ -72,20 +72,24 @@ def _refuse_eos(batch: pa.RecordBatch, ids: np.ndarray, offsets: np.ndarray, voc
 
 
 def count(before: pa.RecordBatch, after: pa.RecordBatch) -> Tally:
-    """Return, by domain, the documents encoded, their bytes and their tokens."""
+    """Return, by domain, the documents encoded, their bytes and tokens, and how many have 2^k tokens to under twice so."""
     table = pa.table({"domain": after["domain"], "bytes": before["bytes"], "tokens": after["length"]})
-    groups = table.filter(before["keep"]).group_by("domain", use_threads=False)
-    counted = groups.aggregate([("tokens", "count"), ("bytes", "sum"), ("tokens", "sum")]).to_pylist()
-    return {
-        "domains": {
-            group["domain"]: {
-                "documents": group["tokens_count"],
-                "bytes": group["bytes_sum"],
-                "tokens": group["tokens_sum"],
-            }
-            for group in counted
-        }
-    }
+    table = table.filter(before["keep"])
+    table = table.append_column("bin", pa.array(np.frexp(np.maximum(table["tokens"].to_numpy(), 1))[1] - 1))
+    groups = table.group_by(["domain", "bin"], use_threads=False)
+    made: Tally = {"domains": {}, "lengths": {}}
+    for group in groups.aggregate([("tokens", "count"), ("bytes", "sum"), ("tokens", "sum")]).to_pylist():
+        documents = group["tokens_count"]
+        sums = {"documents": documents, "bytes": group["bytes_sum"], "tokens": group["tokens_sum"]}
+        add(made, {"domains": {group["domain"]: sums}, "lengths": {group["domain"]: {f"{group['bin']:02}": documents}}})
+    return made
+
+
+def by_length(tally: Tally) -> dict[str, list[int]]:
+    """Return, by domain, the documents of 2^k <= tokens < 2^(k + 1) at place k."""
+    lengths: Tally = tally.get("lengths", {})
+    top = max((int(place) for bins in lengths.values() for place in bins), default=-1)
+    return {domain: [bins.get(f"{k:02}", 0) for k in range(top + 1)] for domain, bins in lengths.items()}
 
 
 def sampled_texts(paths: list[Path]) -> list[str]:
@@ -129,6 +133,7 @@ def encode(step: Step, params: EncodeParams) -> None:
         eos_id=vocabulary.eos_id,
         dtype=token_dtype(vocabulary.size).name,
         domains=tally.get("domains", {}),
+        documents_by_length=by_length(tally),
     )
 
 

@@ -243,11 +243,9 @@ def books(shares: list[Share], found: Selection, token_bytes: int) -> Tally:
         kept_bytes = token_bytes * (share.available if whole else share.rest)
         parts = [ledger.entry(used, kept_bytes)]
         if available > used:
-            parts.append(
-                ledger.entry(available - used, token_bytes * share.available - kept_bytes, "beyond the budget")
-            )
+            parts.append(ledger.entry(available - used, token_bytes * share.available - kept_bytes, "beyond_budget"))
         if found.empty[number]:
-            parts.append(ledger.entry(found.empty[number], 0, "no tokens"))
+            parts.append(ledger.entry(found.empty[number], 0, "no_tokens"))
         for entry in parts:
             ledger.add(made, {share.domain: entry})
     return made

@@ -171,7 +171,7 @@ def test_every_document_is_in_the_books(tmp_path):
     books = corpus.manifest.ledger.values()
     assert sum(entry["rows_in"] for entry in books) == 300
     assert sum(entry["rows_kept"] for entry in books) == used
-    assert sum(entry["dropped"]["beyond the budget"] for entry in books) == 300 - used
+    assert sum(entry["dropped"]["beyond_budget"] for entry in books) == 300 - used
 
 
 def test_a_mask_wider_than_that_of_the_tokens_is_refused(tmp_path):
