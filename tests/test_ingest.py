@@ -99,6 +99,17 @@ def test_what_is_not_text_is_quarantined_with_its_place_reason_and_bytes(tmp_pat
     assert (books["bytes_in"], books["bytes_kept"]) == (21, 12)
 
 
+def test_places_count_on_over_batches_row_groups_and_pieces(tmp_path, monkeypatch):
+    from pipeline.ingest import parquet
+
+    monkeypatch.setattr(parquet, "BATCH_ROWS", 7)
+    texts = [None if i % 10 == 3 else f"text {i}" for i in range(100)]
+    write(tmp_path / "a.parquet", texts, row_group_size=30)
+    for size in (300, 64 << 20):
+        corpus = ingest(tmp_path / f"out-{size}", {"web": tmp_path / "a.parquet"}, quarantine_limit=1, shard_bytes=size)
+        assert [row["row"] for row in refused(corpus)] == list(range(3, 100, 10))
+
+
 def test_a_string_column_that_lies_is_judged_by_its_bytes(tmp_path):
     lies = pa.array([b"good", b"b\xe4d"], pa.binary()).view(pa.string())
     pq.write_table(pa.table({"text": lies}), tmp_path / "a.parquet")

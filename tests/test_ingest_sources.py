@@ -301,9 +301,9 @@ def test_one_more_file_changes_the_group_it_falls_into_and_hardly_another(index)
 
 def test_tasks_do_not_depend_on_names_or_order():
     files = [fake(i, 3_000_000) for i in range(300)]
-    renamed = [
-        SourceFile(LOCAL, f"/other{i}", f.size, 1, kind=f.kind, checksum=f.checksum) for i, f in enumerate(files)
-    ]
+    names = [f"/{900 - i}" for i in range(300)]
+    pairs = zip(files, names, strict=True)
+    renamed = [SourceFile(LOCAL, name, f.size, 1, kind=f.kind, checksum=f.checksum) for f, name in pairs]
     assert list(jobs(files)) == list(jobs(renamed[::-1]))
 
 
