@@ -182,10 +182,9 @@ class Step:
     ) -> R | None:
         """Return the small results of all shards, combined in shard order; None for a corpus without shards."""
         work = partial(tasks.fold, fn=fn, fill=self._unwired(columns))
-        todo = self._shard_tasks(columns)
-        self._rounds += 1
-        results = self.foreman.collect(work, todo, label=f"fold-{self._rounds}")
-        return reduce(combine, (results[index] for index in range(len(todo)))) if todo else None
+        results = self.foreman.collect(work, self._shard_tasks(columns))
+        first = next(results, None)
+        return None if first is None else reduce(combine, results, first)
 
     def write_file(self, name: str, content: bytes) -> None:
         """Write one file of the corpus, such as a model or a plan; the corpus' only task."""

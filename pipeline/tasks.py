@@ -101,9 +101,15 @@ class Foreman:
             self.watch(done, len(todo), record)
         return totals
 
-    def collect(self, fn: Callable[[Task], R], todo: Sequence[Task], *, label: str) -> dict[int, R]:
-        """Return the result of every task by its index; nothing is written."""
-        return dict(self._run(fn, todo))
+    def collect(self, fn: Callable[[Task], R], todo: Sequence[Task]) -> Iterator[R]:
+        """Yield the result of every task in the order of the tasks; only those that came too early are held."""
+        early: dict[int, R] = {}
+        due = 0
+        for index, result in self._run(fn, todo):
+            early[index] = result
+            while due in early:
+                yield early.pop(due)
+                due += 1
 
     def _run(self, fn: Callable[[Task], R], todo: Sequence[Task]) -> Iterator[tuple[int, R]]:
         try:

@@ -217,8 +217,8 @@ def test_identity_is_pinned(raw, tmp_path):
         "select": "e6ac77b1",
         "tokens": "e27f7a55",
         "plan": "18ed8540",
-        "sequences": "46faf5fb",
-        "megatron": "38f5d29f",
+        "sequences": "fda028f5",
+        "megatron": "b7f26ac3",
     }
 
 
