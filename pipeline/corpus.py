@@ -41,7 +41,7 @@ class _Texts(Sequence[str]):
     __slots__ = ("_data", "_ends")
 
     def __init__(self, texts: Iterable[str] = ()):
-        self._data, self._ends = bytearray(), array("Q")
+        self._data, self._ends = bytearray(), array("I")
         for text in texts:
             self.append(text)
 
@@ -222,7 +222,8 @@ class Manifest(Frozen):
             elif line.startswith(" }"):
                 columns = None
             else:
-                name, values = json.loads(f"{{{line.strip().rstrip(',')}}}").popitem()
+                values = json.loads(line[line.index("[") : line.rindex("]") + 1])
+                name = line[: line.index(":")].strip(' "')
                 columns[name] = array("q", values) if name in ("rows", "bytes") else _Texts(values)
         plain = json.loads("".join(head).rstrip().removesuffix("}").rstrip().removesuffix(",") + "}")
         return cls.model_validate(plain | found)
