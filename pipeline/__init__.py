@@ -9,7 +9,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_HOMES = {name: "pipeline.api" for name in ("build", "explain", "init", "plan", "report", "sample", "show")}
+_HOMES = dict.fromkeys(("build", "explain", "init", "plan", "report", "sample", "show"), "pipeline.api")
 _HOMES["PackedDataset"] = "pipeline.tokens.loader"
 
 __all__ = [*sorted(_HOMES), "__version__"]

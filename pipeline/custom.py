@@ -1,4 +1,4 @@
-"""A user's own stage: a Python function on record batches, named `module:name` and fingerprinted by its declared version.
+"""A user's own stage: a Python function on record batches, called `module:name`, with a version of its own.
 
 The function gets a batch with every column of its inputs (for `documents`: doc_id, text, domain, bytes, source_id and
 extra columns; for `mask`: keep, reason) and the step's params as keyword arguments, and returns a batch of as many

@@ -73,8 +73,8 @@ def _corpora(step: str, left: Corpus, right: Corpus, seen: set[tuple[str, str]])
 
 
 def _manifests(step: str, left: Corpus, right: Corpus) -> list[Difference]:
-    pair = [corpus.manifest.model_dump(mode="json", include=set(IDENTITY_FIELDS)) for corpus in (left, right)]
-    return [Difference(step, field, ours, theirs) for field, ours, theirs in differences(*pair)]
+    ours, theirs = (corpus.manifest.model_dump(mode="json", include=set(IDENTITY_FIELDS)) for corpus in (left, right))
+    return [Difference(step, *found) for found in differences(ours, theirs)]
 
 
 def _input(corpus: Corpus, fingerprint: str) -> Corpus | None:

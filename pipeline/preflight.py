@@ -22,7 +22,7 @@ DISK_SHARE = 0.6
 
 @dataclass(frozen=True)
 class SourceTotals:
-    """What the footers of all sources tell: rows (JSON Lines are not counted before they are read) and bytes of text."""
+    """What the footers of all sources tell: rows (JSON Lines are counted when they are read) and bytes of text."""
 
     rows: int
     bytes: int
@@ -81,7 +81,7 @@ def _room(root: Path, steps: list[Planned], totals: SourceTotals) -> None:
     free, needed = shutil.disk_usage(there).free, int(totals.bytes * DISK_SHARE)
     if free < needed:
         raise ConfigError(
-            f"root: {there} has {human(free)} free, a build of {human(totals.bytes)} of text needs about {human(needed)}; "
+            f"root: {there} has {human(free)} free; {human(totals.bytes)} of text need about {human(needed)}: "
             "make room or name another `root` in the profile"
         )
 

@@ -70,7 +70,7 @@ def equals(step, params):
     blocks = step.scatter(by_length, columns=columns, partitions=5)
     home = step.to_shards(blocks, count_equal)
     schema = pa.schema([("same", pa.int64())])
-    step.map_shards(same_batch, columns={"documents": (ADDRESS,) + ("domain",)}, schema=schema, addressed=home)
+    step.map_shards(same_batch, columns={"documents": (ADDRESS, "domain")}, schema=schema, addressed=home)
 
 
 def stage_of(run, *inputs, optional=()):

@@ -72,7 +72,7 @@ def _refuse_eos(batch: pa.RecordBatch, ids: np.ndarray, offsets: np.ndarray, voc
 
 
 def count(before: pa.RecordBatch, after: pa.RecordBatch) -> Tally:
-    """Return, by domain, the documents encoded, their bytes and tokens, and how many have 2^k tokens to under twice so."""
+    """Return, by domain, the documents encoded, their bytes and tokens, and how many have 2^k to 2^(k+1) tokens."""
     table = pa.table({"domain": after["domain"], "bytes": before["bytes"], "tokens": after["length"]})
     table = table.filter(before["keep"])
     table = table.append_column("bin", pa.array(np.frexp(np.maximum(table["tokens"].to_numpy(), 1))[1] - 1))
