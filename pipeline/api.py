@@ -3,7 +3,7 @@
 A recipe or a profile is the path of a YAML file or the model itself. All raise `pipeline.errors.PipelineError`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ class PlannedBuild:
     recipe: Recipe
     profile: Profile
     steps: list[Planned]
-    report: "preflight.SourceTotals"
+    totals: preflight.SourceTotals
 
     def table(self) -> list[dict[str, Any]]:
         """Return a row per step: name, stage, folder, state (kept or run), why, rows and bytes where they are known."""
@@ -42,7 +42,7 @@ class PlannedBuild:
             size = corpus.manifest.bytes + corpus.manifest.files.bytes
             return row | {"state": "kept", "why": "", "rows": corpus.manifest.rows, "bytes": size}
         known = (
-            {"rows": self.report.rows, "bytes": self.report.bytes} if step.sources else {"rows": None, "bytes": None}
+            {"rows": self.totals.rows, "bytes": self.totals.bytes} if step.sources else {"rows": None, "bytes": None}
         )
         return row | {"state": "run", "why": step.why(before), **known}
 
@@ -66,10 +66,12 @@ def build(recipe: RecipeLike, on: ProfileLike = None, *, watcher: Watcher | None
         PipelineError: a step failed; what is finished is kept, the same call goes on from there.
     """
     recipe, profile = _recipe(recipe), _profile(on)
-    steps, _, remember = preflight.check(recipe, profile)
+    steps, totals, remember = preflight.check(recipe, profile)
     preflight.writable(profile.root)
     remember()
-    return builds.run(recipe, profile, steps, watcher or Silent())
+    watcher = watcher or Silent()
+    watcher.notes(totals.notes)
+    return builds.run(recipe, profile, steps, watcher)
 
 
 def show(path: str | Path, *, row: int | None = None, verify: bool = False) -> "Description":
@@ -118,6 +120,9 @@ def find_build(given: str | Path, root: Path | None = None) -> Path:
 
 class Silent:
     """A watcher that says nothing."""
+
+    def notes(self, notes: Sequence[str]) -> None:
+        """Say nothing."""
 
     def begin(self, step: Planned, index: int, total: int) -> None:
         """Say nothing."""

@@ -8,7 +8,7 @@ import json
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +31,9 @@ BUILD = "build.json"
 
 class Watcher(Protocol):
     """What wants to hear how a build goes."""
+
+    def notes(self, notes: Sequence[str]) -> None:
+        """What a person should know of the sources, before the first step."""
 
     def begin(self, step: Planned, index: int, total: int) -> None:
         """A step starts."""
@@ -114,6 +117,8 @@ def run(recipe: Recipe, profile: Profile, steps: list[Planned], watcher: Watcher
             started = time.monotonic()
             found = step.finished()
             corpora[step.name] = found or _execute(step, corpora, runner, watcher, log)
+            if step.stage.gate is not None:
+                step.stage.gate(step.params, corpora[step.name])
             seconds = time.monotonic() - started
             watcher.end(step, corpora[step.name], kept=found is not None, seconds=seconds)
             verb = "kept" if found else f"built in {seconds:.1f} s"

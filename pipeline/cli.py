@@ -111,7 +111,8 @@ def plan(recipe: str, profile: str | None, machine: bool) -> None:
     planned = pipeline.plan(recipe, profile)
     rows = planned.table()
     if machine:
-        _as_json({"name": planned.recipe.name, "root": str(planned.profile.root), "steps": rows})
+        notes = list(planned.totals.notes)
+        _as_json({"name": planned.recipe.name, "root": str(planned.profile.root), "steps": rows, "notes": notes})
         return
     from pipeline.screen import human, print_table
 
@@ -121,6 +122,8 @@ def plan(recipe: str, profile: str | None, machine: bool) -> None:
         for r in rows
     ]
     print_table(("step", "stage", "state", "rows", "bytes", "why"), cells, right=("rows", "bytes"))
+    for note in planned.totals.notes:
+        click.echo(f"note: {note}")
     run = sum(row["state"] == "run" for row in rows)
     click.echo(f"{run} to run, {len(rows) - run} kept" if run else "nothing to do: every step is finished")
 

@@ -11,7 +11,7 @@ from pipeline import plans, store
 from pipeline.config import Profile, Recipe
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.ingest.checksums import with_checksums
-from pipeline.ingest.inspect import inspect_sources
+from pipeline.ingest.inspect import SourceReport, inspect_sources
 from pipeline.ingest.sources import Cache, SourceFiles, SourceSpec
 from pipeline.plans import Planned
 from pipeline.screen import human
@@ -22,10 +22,14 @@ DISK_SHARE = 0.6
 
 @dataclass(frozen=True)
 class SourceTotals:
-    """What the footers of all sources tell: rows (JSON Lines are counted when they are read) and bytes of text."""
+    """What the footers of all sources tell: rows (JSON Lines are counted when they are read) and bytes of text.
+
+    `notes` are sentences a person should read: columns that some files lack, files that are left out and why.
+    """
 
     rows: int
     bytes: int
+    notes: tuple[str, ...] = ()
 
 
 def check(recipe: Recipe, profile: Profile) -> tuple[list[Planned], SourceTotals, Callable[[], None]]:
@@ -45,9 +49,19 @@ def check(recipe: Recipe, profile: Profile) -> tuple[list[Planned], SourceTotals
     steps = plans.plan(recipe, profile, sources, prints)
     for step in steps:
         _ask(step)
-    totals = SourceTotals(sum(s.rows for s in sources.values()), sum(s.text_bytes for s in sources.values()))
+    rows, size = sum(s.rows for s in sources.values()), sum(s.text_bytes for s in sources.values())
+    totals = SourceTotals(rows, size, (*report.notes, *_left_out(report)))
     _room(profile.root, steps, totals)
-    return steps, totals, lambda: store.write_atomic(_cache_path(profile.root), json.dumps(known))
+    return steps, totals, lambda: _remember(profile.root, known)
+
+
+def _left_out(report: SourceReport) -> list[str]:
+    return [
+        f"sources.{domain}: {sum(why == reason for _, why in ignored):,} files left out ({reason}), "
+        f"such as {next(path for path, why in ignored if why == reason)}"
+        for domain, ignored in report.ignored.items()
+        for reason in sorted({why for _, why in ignored})
+    ]
 
 
 def _ask(step: Planned) -> None:
@@ -88,6 +102,12 @@ def _room(root: Path, steps: list[Planned], totals: SourceTotals) -> None:
 
 def _cache_path(root: Path) -> Path:
     return root / "checksums.json"
+
+
+def _remember(root: Path, known: Cache) -> None:
+    """Keep the checksums of the files that are still there."""
+    there = {url: stamp for url, stamp in known.items() if "://" in url or os.path.exists(url)}
+    store.write_atomic(_cache_path(root), json.dumps(there))
 
 
 def _remembered(root: Path) -> Cache:

@@ -45,6 +45,11 @@ class StepLines:
     ) -> None:
         self._progress.stop()
 
+    def notes(self, notes: Sequence[str]) -> None:
+        """Print what a person should know of the sources."""
+        for note in notes:
+            self.console.print(f"note: {note}", markup=False)
+
     def begin(self, step: Planned, index: int, total: int) -> None:
         """Start the bar of a step."""
         self._title = f"[{index + 1}/{total}] {step.name}"

@@ -41,7 +41,8 @@ class Stage:
 
     `version` is bumped by hand when the same params on the same input give other bytes. A role in `optional` may be
     left unwired; a role of either kind may be played by a file, whose checksum is then its identity. `check(params,
-    files by role)` raises a PipelineError for what can be refused before anything runs.
+    files by role)` raises a PipelineError for what can be refused before anything runs. `gate(params, corpus)` does so
+    for a finished corpus that nothing may be built on, each time it is used: a limit is no part of what the corpus is.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Stage:
     run: Callable[["Step", Any], None]
     optional: tuple[str, ...] = ()
     check: Callable[[Any, Mapping[str, Path]], None] | None = None
+    gate: Callable[[Any, Corpus], None] | None = None
 
 
 @dataclass

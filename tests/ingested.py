@@ -55,7 +55,9 @@ def ingest(
             files=files,
         )
 
-    return store.finish(root, manifest, step.keys)
+    corpus = store.finish(root, manifest, step.keys)
+    INGEST.gate(chosen, corpus)
+    return corpus
 
 
 def _paths(given: Any) -> tuple[str, ...]:

@@ -23,6 +23,9 @@ class Heard:
         self.kept: list[str] = []
         self.ran: list[str] = []
 
+    def notes(self, notes):
+        pass
+
     def begin(self, step, index, total):
         pass
 
@@ -184,6 +187,17 @@ def test_a_second_build_on_one_root_refuses_and_names_the_holder(raw, tmp_path):
         build(tmp_path, road(raw))
 
 
+def test_a_raised_quarantine_limit_goes_on_with_what_was_read_and_a_lowered_one_refuses_it(tmp_path):
+    write_file(tmp_path / "raw/notes/a.parquet", [("1", "good"), ("2", " ")])
+    recipe = road(tmp_path / "raw", dedup=None, quality=None, mixture=None, tokens=None)
+    with pytest.raises(DataError, match=r"(?s)1 of 2 rows.*blank_text.*set ingest.quarantine_limit to 0.5"):
+        build(tmp_path / "out", recipe)
+    _, heard = build(tmp_path / "out", recipe | {"ingest": {"quarantine_limit": 0.5}})
+    assert heard.kept == ["documents"]
+    with pytest.raises(DataError, match="1 of 2 rows"):
+        build(tmp_path / "out", recipe)
+
+
 def test_books_that_do_not_balance_leave_no_manifest(raw, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "pipeline.ledger.count_decisions",
@@ -205,20 +219,20 @@ def test_identity_is_pinned(raw, tmp_path):
     """If this fails, corpora on disk are orphaned: raise a version on purpose, or undo the change."""
     steps = plans.plan(Recipe(**road(raw)), Profile(root=tmp_path), {}, {"notes": "n", "prose": "p"})
     assert {step.name: step.fingerprint[:8] for step in steps} == {
-        "documents": "bc2956b2",
-        "exact": "e9ffbde2",
-        "bands": "5840e92d",
-        "pairs": "46b2c0c6",
-        "clusters": "dc589385",
-        "near": "9828608e",
-        "tokenizer": "1ee2dae1",
-        "model": "e766916e",
-        "scores": "796fa75b",
-        "select": "e6ac77b1",
-        "tokens": "e27f7a55",
-        "plan": "18ed8540",
-        "sequences": "fda028f5",
-        "megatron": "b7f26ac3",
+        "documents": "28c56f0d",
+        "exact": "1c70140e",
+        "bands": "afdffffe",
+        "pairs": "94acdf47",
+        "clusters": "523e8517",
+        "near": "77356f78",
+        "tokenizer": "197fda77",
+        "model": "217722c1",
+        "scores": "df741154",
+        "select": "815703ad",
+        "tokens": "f3e807cd",
+        "plan": "0cb593f2",
+        "sequences": "82cb29eb",
+        "megatron": "ac4c82d3",
     }
 
 

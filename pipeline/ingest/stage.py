@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from pydantic import Field, field_validator
 
 from pipeline import ledger
-from pipeline.corpus import DATA
+from pipeline.corpus import DATA, Corpus
 from pipeline.errors import DataError
 from pipeline.ingest.jsonl import read_jsonl
 from pipeline.ingest.judge import QUARANTINE, Judge, reasons
@@ -45,12 +45,13 @@ _TAKEN = {field.name for field in DOCUMENT_FIELDS} | {ADDRESS, *MASK}
 class IngestParams(Params):
     """How the columns of each domain are called, what is done with what cannot be read, how large a shard is.
 
-    No paths: the same bytes under another name are the same corpus. `quarantine_limit` is a share of all rows.
+    No paths: the same bytes under another name are the same corpus. `quarantine_limit` is a share of all rows; it and
+    `unreadable_files` say what is an error and change no byte, so they are not part of the corpus' identity.
     """
 
     sources: dict[str, SourceColumns] = Field(min_length=1)
-    quarantine_limit: float = Field(0.001, ge=0, le=1)
-    unreadable_files: Literal["fail", "quarantine"] = "fail"
+    quarantine_limit: float = Field(0.001, ge=0, le=1, exclude=True)
+    unreadable_files: Literal["fail", "quarantine"] = Field("fail", exclude=True)
     shard_bytes: int = Field(SHARD_BYTES, gt=0)
 
     @field_validator("sources")
@@ -71,7 +72,7 @@ class IngestParams(Params):
 
 
 def ingest(step: Step, params: IngestParams) -> None:
-    """Run one task per group of small files or part of a large one; then check the books against the limit."""
+    """Run one task per group of small files or part of a large one."""
     totals = step.produce(partial(ingest_task, params=params), plan(step.sources, params.shard_bytes))
     nothing = {domain: ledger.entry(0, 0) for domain in params.sources}
     step.ledger = ledger.ordered(ledger.add(nothing, totals))
@@ -79,7 +80,6 @@ def ingest(step: Step, params: IngestParams) -> None:
         files={domain: len(files.files) for domain, files in sorted(step.sources.items())},
         quarantined=reasons(step.ledger.values()),
     )
-    _check_limit(step, params)
 
 
 def ingest_task(task: Task, attempt: Attempt, params: IngestParams) -> Tally:
@@ -186,25 +186,25 @@ class _Quarantine:
             self.writer.__exit__(kind, None, None)
 
 
-def _check_limit(step: Step, params: IngestParams) -> None:
+def within_limit(params: IngestParams, corpus: Corpus) -> None:
     """Stop the build when more rows were refused than the recipe allows; nothing of what was done is lost.
 
     Raises:
         DataError: with reasons, counts, a place for each, and the option.
     """
-    books = ledger.total(step.ledger)
+    books = ledger.total(corpus.manifest.ledger)
     refused = {reason: rows for reason, rows in reasons([books]).items() if reason != EXEMPT}
     count, rows_in = sum(refused.values()), books["rows_in"]
     if count == 0 or count / rows_in <= params.quarantine_limit:
         return
-    folder = step.root / DATA / "quarantine"
+    folder = corpus.root / DATA / "quarantine"
     places = _places(folder)
     share = count / rows_in
     lines = [f"  {reason:<18} {rows:>10,}  {places.get(reason, '')}" for reason, rows in refused.items()]
     raise DataError(
         "\n".join(
             [
-                f"{step.name}: {count:,} of {rows_in:,} rows ({share:.2%}) cannot be used, "
+                f"ingest: {count:,} of {rows_in:,} rows ({share:.2%}) cannot be used, "
                 f"and the recipe allows {params.quarantine_limit:.2%}:",
                 *lines,
                 f"  They lie in {folder}. Mend the sources, or set ingest.quarantine_limit to {_rounded_up(share)}.",
@@ -249,4 +249,4 @@ def _portions(batch: pa.RecordBatch, limit: int) -> Iterator[pa.RecordBatch]:
     yield batch.slice(start)
 
 
-INGEST = Stage(name="ingest", version=1, params=IngestParams, inputs=(), run=ingest)
+INGEST = Stage(name="ingest", version=1, params=IngestParams, inputs=(), run=ingest, gate=within_limit)
