@@ -1,0 +1,140 @@
+"""YAML: what is right is read, what is wrong is named with its place and the nearest right word."""
+
+import pytest
+
+from pipeline.config import Profile, Recipe, load, validate
+from pipeline.errors import ConfigError
+
+LEAST = {"name": "demo", "sources": {"web": "raw/*.parquet"}}
+
+
+def written(path, text):
+    (path / "r.yaml").write_text(text, encoding="utf-8")
+    return path / "r.yaml"
+
+
+def test_a_source_is_a_path_a_list_or_a_mapping(tmp_path):
+    text = "name: demo\nsources:\n  a: x\n  b: [x, y]\n  c: {paths: z, text: body, id: key}\n"
+    sources = load(written(tmp_path, text), Recipe).sources
+    assert (sources["a"].paths, sources["b"].paths, sources["c"].paths) == (("x",), ("x", "y"), ("z",))
+    assert (sources["c"].text, sources["c"].id) == ("body", "key")
+
+
+@pytest.mark.parametrize("section", ["dedup", "mixture", "tokens"])
+def test_a_section_named_alone_has_its_defaults_and_one_left_out_is_left_out(tmp_path, section):
+    recipe = load(written(tmp_path, f"name: demo\nsources: {{web: x}}\n{section}:\n"), Recipe)
+    assert getattr(recipe, section) is not None
+    assert getattr(validate(LEAST, Recipe, "here"), section) is None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"sorces": {}}, "sorces: no such key; did you mean 'sources'?"),
+        ({"dedup": {"treshold": 0.5}}, "dedup.treshold: no such key; did you mean 'threshold'?"),
+        ({"quality": {"modell": "m.bin", "share": 1}}, "quality.modell: no such key; did you mean 'model'?"),
+        ({"tokens": {"vocabsize": 300}}, "tokens.vocabsize: no such key; did you mean 'vocab_size'?"),
+        ({"mixture": {"max_epoch": 3}}, "mixture.max_epoch: no such key; did you mean 'max_epochs'?"),
+        ({"ingest": {"shardmb": 3}}, "ingest.shardmb: no such key; did you mean 'shard_mb'?"),
+        ({"sources": {"web": {"path": "x"}}}, "sources.web.path: no such key; did you mean 'paths'?"),
+        ({"steps": {"mine": {"stag": "x"}}}, "steps.mine.stag: no such key; did you mean 'stage'?"),
+    ],
+)
+def test_an_unknown_key_of_any_section_is_named_with_the_nearest_right_one(wrong, said):
+    with pytest.raises(ConfigError) as error:
+        validate(LEAST | wrong, Recipe, "r.yaml")
+    assert said in str(error.value)
+    assert str(error.value).startswith("r.yaml: ")
+
+
+def test_an_unknown_key_deep_in_a_section_is_named_with_its_neighbours():
+    labels = {"positive": {"domain": ["a"]}, "negative": ["web"], "share": 0.5}
+    with pytest.raises(ConfigError, match=r"quality.positive.domain: no such key; did you mean 'domains'\?"):
+        validate(LEAST | {"quality": labels}, Recipe, "r.yaml")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "place"),
+    [
+        ({"name": "a b"}, "name"),
+        ({"seed": -1}, "seed"),
+        ({"seed": "one"}, "seed"),
+        ({"sources": {}}, "sources"),
+        ({"dedup": {"threshold": 1.5}}, "dedup.threshold"),
+        ({"dedup": {"threshold": "high"}}, "dedup.threshold"),
+        ({"dedup": []}, "dedup"),
+        ({"tokens": {"sequence_length": 4}}, "tokens.sequence_length"),
+        ({"mixture": {"budget_tokens": 0}}, "mixture.budget_tokens"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_place(wrong, place):
+    with pytest.raises(ConfigError, match=rf"(?m)^  {place}: "):
+        validate(LEAST | wrong, Recipe, "r.yaml")
+
+
+def test_all_problems_are_told_at_once():
+    with pytest.raises(ConfigError) as error:
+        validate({"sources": {"web": "x"}, "seed": "one", "tokns": None}, Recipe, "r.yaml")
+    first, *lines = str(error.value).splitlines()
+    assert first == "r.yaml: 3 problem(s)"
+    assert {line.split(":")[0].strip() for line in lines} == {"name", "seed", "tokns"}
+
+
+@pytest.mark.parametrize(
+    ("quality", "said"),
+    [
+        ({"share": 0.5}, "give either `model`"),
+        ({"model": "m.bin", "positive": ["web"], "share": 0.5}, "give either `model`"),
+        ({"positive": ["web"], "share": 0.5}, "training needs both"),
+        ({"model": "m.bin"}, "exactly one of `share`"),
+        ({"model": "m.bin", "share": 0.5, "threshold": 0.5}, "exactly one of `share`"),
+    ],
+)
+def test_quality_takes_one_of_each_choice(quality, said):
+    with pytest.raises(ConfigError, match=said):
+        validate(LEAST | {"quality": quality}, Recipe, "r.yaml")
+
+
+def test_a_key_given_twice_is_refused_wherever_it_stands(tmp_path):
+    for text in ("name: a\nname: b\n", "name: a\nsources:\n  web: x\n  web: y\n"):
+        with pytest.raises(ConfigError, match=r"(?s)the key '(name|web)' is given twice.*line \d"):
+            load(written(tmp_path, text), Recipe)
+
+
+@pytest.mark.parametrize("text", ["a: [1", "\tname: x", "a: b: c", "? [1, 2]\n: x\n", "? {a: 1}\n: x\n", "\x00"])
+def test_what_is_no_yaml_is_said_so(tmp_path, text):
+    with pytest.raises(ConfigError, match=r"r\.yaml"):
+        load(written(tmp_path, text), Recipe)
+
+
+@pytest.mark.parametrize(("text", "kind"), [("", "NoneType"), ("- a\n", "list"), ("word", "str")])
+def test_what_is_no_mapping_is_said_so(tmp_path, text, kind):
+    with pytest.raises(ConfigError, match=rf"holds {kind}, not a mapping of keys"):
+        load(written(tmp_path, text), Recipe)
+
+
+def test_a_missing_file_is_named_with_the_nearest_one_there_is(tmp_path):
+    written(tmp_path, "name: x")
+    with pytest.raises(ConfigError, match=r"there is no file .*rr\.yaml .*did you mean .*/r\.yaml"):
+        load(tmp_path / "rr.yaml", Recipe)
+    with pytest.raises(ConfigError, match="there is no file"):
+        load(tmp_path / "nowhere" / "r.yaml", Recipe)
+
+
+def test_a_folder_and_a_binary_file_cannot_be_read_as_recipes(tmp_path):
+    (tmp_path / "b.yaml").write_bytes(b"\xff\xfe\xfa")
+    for path in (tmp_path, tmp_path / "b.yaml"):
+        with pytest.raises(ConfigError, match="cannot be read"):
+            load(path, Recipe)
+
+
+def test_a_profile_wants_a_folder_for_its_root():
+    assert str(validate({"root": "data/x"}, Profile, "p").root) == "data/x"
+    with pytest.raises(ConfigError, match="root: the root must be a folder"):
+        validate({"root": "s3://bucket/x"}, Profile, "p")
+    with pytest.raises(ConfigError, match="workers: "):
+        validate({"workers": 0}, Profile, "p")
+
+
+def test_recipe_and_profile_share_no_field():
+    assert not set(Recipe.model_fields) & set(Profile.model_fields)

@@ -1,0 +1,155 @@
+"""The one visible function that lays the road: which steps a recipe's sections become, and in what order."""
+
+import itertools
+
+import pytest
+
+from pipeline.config import Recipe
+from pipeline.errors import ConfigError
+from pipeline.expand import expand
+
+QUALITY = {"positive": ["good"], "negative": ["web"], "share": 0.5}
+SECTIONS = {"dedup": {}, "quality": QUALITY, "tokens": {}, "mixture": {}}
+DEDUP = ["exact", "bands", "pairs", "clusters", "near"]
+SCORING = ["model", "scores", "select"]
+
+
+def recipe(**sections):
+    return Recipe(name="demo", seed=7, sources={"web": "w", "good": "g"}, **sections)
+
+
+def masks(steps):
+    """Return step -> the mask it reads."""
+    return {name: step.inputs["mask"] for name, step in steps.items() if "mask" in step.inputs}
+
+
+def follows(steps):
+    """Tell whether every step comes after the steps it reads."""
+    order = list(steps)
+    return all(
+        order.index(given) < order.index(name)
+        for name, step in steps.items()
+        for given in step.inputs.values()
+        if given in steps
+    )
+
+
+@pytest.mark.parametrize("chosen", [c for n in range(5) for c in itertools.combinations(SECTIONS, n)])
+def test_each_choice_of_sections_becomes_its_steps_in_order(chosen):
+    wanted = recipe(**{name: SECTIONS[name] for name in chosen})
+    if "mixture" in chosen and "tokens" not in chosen:
+        with pytest.raises(ConfigError, match="mixture: counts tokens, so it needs a `tokens:` section"):
+            expand(wanted)
+        return
+    steps = expand(wanted)
+    names = ["documents"] + DEDUP * ("dedup" in chosen) + SCORING * ("quality" in chosen)
+    names += ["tokenizer", "tokens", "plan", "sequences"] * ("tokens" in chosen)
+    assert sorted(steps) == sorted(names)
+    assert follows(steps)
+    last = "select" if "quality" in chosen else "near" if "dedup" in chosen else None
+    for name in ("tokens", "plan", "sequences"):
+        assert masks(steps).get(name) == (last if "tokens" in chosen else None)
+    assert masks(steps).get("select") == ("near" if {"dedup", "quality"} <= set(chosen) else None)
+
+
+@pytest.mark.parametrize(
+    ("dedup", "names", "last"),
+    [
+        ({"near": False}, ["exact"], "exact"),
+        ({"exact": False}, ["bands", "pairs", "clusters", "near"], "near"),
+        ({"exact": False, "near": False}, [], None),
+    ],
+)
+def test_half_of_dedup_can_be_left_out(dedup, names, last):
+    steps = expand(recipe(dedup=dedup, tokens={}))
+    assert [name for name in steps if name in DEDUP] == names
+    assert masks(steps).get("tokens") == last
+
+
+def test_every_mask_is_read_by_the_next_step_that_decides():
+    steps = expand(recipe(dedup={}, quality=QUALITY))
+    before, after = dict.fromkeys(("bands", "near"), "exact"), dict.fromkeys(("model", "scores", "select"), "near")
+    assert masks(steps) == before | after
+
+
+def test_a_selection_by_tokens_encodes_before_it_selects():
+    steps = expand(recipe(dedup={}, quality=QUALITY | {"by": "tokens"}, tokens={}))
+    order = list(steps)
+    assert order.index("tokens") < order.index("select")
+    assert steps["select"].inputs["tokens"] == "tokens"
+    assert masks(steps)["tokens"] == "near"
+    assert masks(steps)["plan"] == masks(steps)["sequences"] == "select"
+
+
+def test_a_selection_by_tokens_needs_tokens():
+    with pytest.raises(ConfigError, match=r"quality.by: .* needs a `tokens:` section"):
+        expand(recipe(quality=QUALITY | {"by": "tokens"}))
+
+
+def test_a_model_and_a_tokenizer_brought_along_are_not_trained():
+    steps = expand(recipe(quality={"model": "m.bin", "share": 0.5}, tokens={"tokenizer": "t.json"}))
+    assert "model" not in steps
+    assert "tokenizer" not in steps
+    assert steps["scores"].inputs["model"] == "file:m.bin"
+    assert steps["tokens"].inputs["tokenizer"] == "file:t.json"
+
+
+def test_an_export_is_a_step_behind_the_sequences():
+    assert expand(recipe(tokens={"export": ["megatron"]}))["megatron"].inputs == {"sequences": "sequences"}
+
+
+def test_the_seed_reaches_every_step_that_draws():
+    steps = expand(recipe(dedup={}, quality=QUALITY, tokens={}))
+    assert {name for name, step in steps.items() if step.params.get("seed") == 7} == {
+        "bands",
+        "model",
+        "tokenizer",
+        "sequences",
+    }
+
+
+def test_where_the_files_lie_is_no_part_of_a_step():
+    here = expand(Recipe(name="demo", sources={"web": "here"}))
+    there = expand(Recipe(name="demo", sources={"web": "there"}))
+    assert here == there
+
+
+def test_a_step_of_ones_own_is_added():
+    mine = {"mine": {"stage": "my.module:fn", "version": 2, "inputs": {"documents": "documents"}}}
+    steps = expand(recipe(dedup={}, steps=mine))
+    assert steps["mine"].stage == "my.module:fn"
+    assert len(steps) == 1 + len(DEDUP) + 1
+
+
+def test_a_step_of_a_section_can_be_changed_in_part():
+    base = expand(recipe(dedup={}))
+    change = {"near": {"params": {"threshold": 0.7}}, "bands": {"inputs": {"mask": "documents"}}}
+    steps = expand(recipe(dedup={}, steps=change))
+    assert steps["near"].params == base["near"].params | {"threshold": 0.7}
+    assert steps["near"].inputs == base["near"].inputs
+    assert steps["bands"].inputs == base["bands"].inputs | {"mask": "documents"}
+    assert steps["exact"] == base["exact"]
+
+
+def test_a_step_under_another_stage_is_replaced():
+    steps = expand(
+        recipe(dedup={}, steps={"near": {"stage": "m:f", "version": 1, "inputs": {"documents": "documents"}}})
+    )
+    assert (steps["near"].stage, steps["near"].params) == ("m:f", {})
+
+
+def test_a_step_without_a_stage_that_changes_nothing_is_refused():
+    with pytest.raises(ConfigError, match=r"steps.neer: names no stage"):
+        expand(recipe(dedup={}, steps={"neer": {"params": {"threshold": 0.7}}}))
+
+
+def test_a_step_put_between_two_others_moves_before_its_reader():
+    mine = {"mine": {"stage": "m:f", "version": 1, "inputs": {"documents": "documents", "mask": "exact"}}}
+    steps = expand(recipe(dedup={}, steps=mine | {"bands": {"inputs": {"mask": "mine"}}}))
+    assert follows(steps)
+    assert list(steps).index("mine") < list(steps).index("bands")
+
+
+def test_a_circle_is_named():
+    with pytest.raises(ConfigError, match=r"circle: .*bands.*near.*bands|circle: .*near.*bands"):
+        expand(recipe(dedup={}, steps={"bands": {"inputs": {"mask": "near"}}}))
