@@ -15,7 +15,7 @@ from pipeline.plans import Planned
 
 if TYPE_CHECKING:
     from pipeline.describe import Description
-    from pipeline.sample_corpus import SampleSummary
+    from pipeline.samples.corpus import SampleSummary
 
 RecipeLike = str | Path | Recipe
 ProfileLike = str | Path | Profile | None
@@ -99,9 +99,9 @@ def explain(left: str | Path, right: str | Path) -> "list[explanation.Difference
 
 def sample(directory: str | Path, tell: Callable[[str], None] = print) -> "SampleSummary":
     """Make the real multi-domain sample corpus in `directory`; a second call finds it there."""
-    from pipeline import sample_corpus
+    from pipeline.samples import corpus
 
-    return sample_corpus.sample(Path(directory), tell)
+    return corpus.sample(Path(directory), tell)
 
 
 def init(directory: str | Path) -> list[Path]:

@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import sample_corpus as module
 from pipeline import store
 from pipeline.errors import LockedError, PipelineError
-from pipeline.sample_corpus import sample
-from pipeline.sample_readers import plain_wiki
-from pipeline.sample_sources import ARCHIVES, Archive, Take
+from pipeline.samples import corpus as module
+from pipeline.samples.corpus import sample
+from pipeline.samples.readers import plain_wiki
+from pipeline.samples.sources import ARCHIVES, Archive, Take
 
 DOCS = Take("docs", "en", "MIT", "pages", "docs/", (".txt",))
 CODE = Take("code", "python", "MIT", "modules", "small/", (".py",), ("tests",))

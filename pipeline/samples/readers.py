@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from pipeline.errors import PipelineError
-from pipeline.sample_sources import Archive, Take
+from pipeline.samples.sources import Archive, Take
 
 ASSEMBLY = 22
 _MEDIAWIKI = "{http://www.mediawiki.org/xml/export-0.10/}"

@@ -20,8 +20,8 @@ from typing import Any
 
 from pipeline import store
 from pipeline.errors import LockedError, PipelineError
-from pipeline.sample_readers import Document, read_archive
-from pipeline.sample_sources import ARCHIVES, Archive, licences, notice_name
+from pipeline.samples.readers import Document, read_archive
+from pipeline.samples.sources import ARCHIVES, Archive, licences, notice_name
 
 # Raise it whenever the same archives give other bytes.
 FORMAT = 1
@@ -193,7 +193,7 @@ def fetch_with_pip(archives: Sequence[Archive], folder: Path, tell: Tell) -> Non
     Raises:
         PipelineError: there is no pip, or it could not get a file; shows the last lines it said.
     """
-    script = Path(__file__).with_name("sample_pip.py")
+    script = Path(__file__).with_name("pip_client.py")
     pairs = [part for archive in archives for part in (archive.name, archive.filename)]
     tell(f"fetching {len(archives)} archives through pip")
     with tempfile.TemporaryFile("w+") as errors:

@@ -1,6 +1,6 @@
 """Download source archives with pip's own index client, without building or running anything in them.
 
-Run as a script, in a process of its own, with this Python's pip: `python -P sample_pip.py FOLDER NAME FILENAME ...`.
+Run as a script, in a process of its own, with this Python's pip: `python -P pip_client.py FOLDER NAME FILENAME ...`.
 It writes FOLDER/FILENAME for each pair and prints FILENAME when it is whole. `pip download` is not used, because for a
 source archive it first builds the metadata, which runs the archive's code. Everything configured for pip holds: index,
 mirrors, find-links, certificates, proxy, cache. Needs the standard library and pip only.
