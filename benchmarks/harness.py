@@ -22,7 +22,7 @@ MB = 1e6
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One run: seconds on the clock, and of CPU in this process and in its children that have ended."""
+    """One run: seconds on the clock, and of CPU in this process and in all it has started."""
 
     wall_s: float
     cpu_s: float
@@ -119,4 +119,25 @@ def _text(value: object) -> str:
 
 
 def _cpu() -> float:
-    return sum(os.times()[:4])
+    """Return the CPU seconds of this process and of everything it has started, living or ended."""
+    return sum(os.times()[:4]) + sum(_ticks(pid) for pid in _descendants()) / os.sysconf("SC_CLK_TCK")
+
+
+def _stat(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:  # it has ended since
+        return []
+
+
+def _ticks(pid: int) -> int:
+    """Return the ticks of a process and of its children that have ended."""
+    return sum(int(field) for field in _stat(pid)[11:15])
+
+
+def _descendants() -> list[int]:
+    parents = {int(p.name): int(stat[1]) for p in Path("/proc").glob("[0-9]*") if (stat := _stat(int(p.name)))}
+    found = [os.getpid()]
+    for parent in found:
+        found += [pid for pid, its_parent in parents.items() if its_parent == parent]
+    return found[1:]
