@@ -6,12 +6,18 @@ The bare loop reads the same batches, calls the same function and writes the sam
 tasks, attempts, checksums, syncs, records or manifest. Two functions: `text` lowers every text, counts its words and
 writes it back, the weight of an ordinary stage; `narrow` only counts, so that nearly all it does is to read: the worst
 case for an engine. Corpus: `data/bench` (20 shards, 238 MB of text).
+
+`side by side` is the finest comparison: between any two tasks of the engine the bare loop does the same shard, so that
+both see the same machine; CPU and clock of the loop are taken off the engine's. The other rows compare whole runs, one
+after the other; their CPU time is that of all processes, Ray's own included.
 """
 
 import importlib
 import shutil
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -20,14 +26,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from harness import arguments, finish, interleaved, median, ratio, shared, table
+from harness import Sample, arguments, finish, interleaved, median, ratio, shared, table
 
 from pipeline import store
 from pipeline.corpus import DATA, Corpus, Manifest, Shard, Shards
-from pipeline.execution import runner_for
+from pipeline.execution import LocalRunner, runner_for
 from pipeline.execution.base import Runner, Settings
 from pipeline.parquet import ShardWriter, read_zipped
 from pipeline.stage import Step
+from pipeline.store import Record
 from pipeline.tasks import Foreman
 
 COLUMNS = ("id", "text")
@@ -46,6 +53,7 @@ def narrow_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([pc.count_substring(batch["text"], " ")], schema=NARROW)
 
 
+Watch = Callable[[int, int, Record | None], None]
 FUNCTIONS = {"text": (text_batch, TEXT), "narrow": (narrow_batch, NARROW)}
 
 
@@ -65,25 +73,49 @@ def bare(corpus: Corpus, out: Path, name: str) -> None:
     """Do the work and nothing else."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
-    fn, schema = FUNCTIONS[name]
     for path in corpus.paths():
-        with ShardWriter(out / path.name, schema) as writer:
-            for batch in read_zipped({path: COLUMNS}):
-                writer.write(fn(batch))
+        _bare_shard(path, out, *FUNCTIONS[name])
 
 
-def through_step(corpus: Corpus, out: Path, name: str, runner: Runner) -> None:
+def _bare_shard(path: Path, out: Path, fn: Callable[[pa.RecordBatch], pa.RecordBatch], schema: pa.Schema) -> None:
+    with ShardWriter(out / path.name, schema) as writer:
+        for batch in read_zipped({path: COLUMNS}):
+            writer.write(fn(batch))
+
+
+def through_step(corpus: Corpus, out: Path, name: str, runner: Runner, watch: Watch = lambda *_: None) -> None:
     """Do the work as a build does it, to the manifest."""
     shutil.rmtree(out, ignore_errors=True)
     fn, schema = FUNCTIONS[name]
     store.begin(out, {"stage": name})
-    step = Step(name, out, {"documents": corpus}, Foreman(name, out, runner))
+    step = Step(name, out, {"documents": corpus}, Foreman(name, out, runner, watch=watch))
     step.map_shards(fn, columns={"documents": COLUMNS}, schema=schema)
 
     def manifest(shards: Shards, files: Shards) -> Manifest:
         return Manifest(stage=name, version=1, fingerprint="", params={}, inputs={}, shards=shards, files=files)
 
     store.finish(out, manifest, step.keys)
+
+
+def side_by_side(corpus: Corpus, out: Path, name: str) -> tuple[Sample, Sample]:
+    """Return what the bare loop and the engine take when they do every shard in turns, in this process."""
+    fn, schema = FUNCTIONS[name]
+    shutil.rmtree(out, ignore_errors=True)
+    (out / "bare").mkdir(parents=True)
+    paths = list(corpus.paths())
+    taken = [0.0, 0.0]
+
+    def loop(done: int, total: int, record: Record | None) -> None:
+        if record is not None:
+            wall, cpu = time.perf_counter(), time.process_time()
+            _bare_shard(paths[done - 1], out / "bare", fn, schema)
+            taken[0] += time.perf_counter() - wall
+            taken[1] += time.process_time() - cpu
+
+    wall, cpu = time.perf_counter(), time.process_time()
+    through_step(corpus, out / "step", name, LocalRunner(1), loop)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    return Sample(*taken), Sample(wall - taken[0], cpu - taken[1])
 
 
 def same_bytes(left: Path, right: Path) -> bool:
@@ -102,11 +134,12 @@ def measure(name: str, corpus: Corpus, tmp: Path, runners: dict[str, Runner], re
         run()  # workers start, imports and the page cache warm up
     samples = interleaved(runs, repeats)
     assert all(same_bytes(tmp / "bare", tmp / label / DATA) for label in runners), "the engine changed a byte"
-    figures: dict[str, Any] = {}
-    for label, runs_ in samples.items():
-        over = {"wall_ratio": ratio(runs_, samples["bare"], "wall_s"), "cpu_ratio": ratio(runs_, samples["bare"])}
-        figures[label] = {"wall_s": median(runs_, "wall_s"), "cpu_s": median(runs_), **over}
-    return figures
+    return {label: _figures(runs_, samples["bare"]) for label, runs_ in samples.items()}
+
+
+def _figures(samples: list[Sample], base: list[Sample]) -> dict[str, float]:
+    over = {"wall_ratio": ratio(samples, base, "wall_s"), "cpu_ratio": ratio(samples, base)}
+    return {"wall_s": median(samples, "wall_s"), "cpu_s": median(samples), **over}
 
 
 def main() -> None:
@@ -118,6 +151,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         tmp = Path(folder)
         corpus = bench_corpus(tmp / "bench")
+        for name in FUNCTIONS:
+            pairs = [side_by_side(corpus, tmp / "pair", name) for _ in range(options.repeats + 1)][1:]
+            result[name] = {"side by side": _figures([b for _, b in pairs], [a for a, _ in pairs])}
         sets = [{"local 1": Settings(workers=1), "local 2": Settings(workers=2)}]
         if options.ray:
             sets += [{f"ray {n}": Settings("ray", workers=n)} for n in (1, 2)]
@@ -126,7 +162,7 @@ def main() -> None:
                 runners = {label: stack.enter_context(runner_for(each)) for label, each in settings.items()}
                 for name in FUNCTIONS:
                     figures = measure(name, corpus, tmp, runners, options.repeats)
-                    result.setdefault(name, {}).update(figures if not result.get(name) else _without_bare(figures))
+                    result[name].update(figures if "bare" not in result[name] else _without_bare(figures))
     for name, figures in result.items():
         rows = [
             [label, f["wall_s"], f["cpu_s"], f"{f['wall_ratio']:.3f}", f"{f['cpu_ratio']:.3f}"]
