@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).parents[2]
 PATIENCE_S = 30
 
 
-@pytest.fixture(params=["local", pytest.param("ray", marks=pytest.mark.ray)])
+@pytest.fixture(params=["local", pytest.param("ray", marks=[pytest.mark.ray, pytest.mark.slow])])
 def driver(request, tmp_path):
     """A driver process in the middle of its tasks: (process, all processes it has started)."""
     command = [sys.executable, "-m", "tests.execution.driver", request.param, str(tmp_path)]

@@ -61,6 +61,7 @@ def test_leaving_the_results_early_stops_what_runs(ray_runner, tmp_path):
     assert len(list(tmp_path.glob("*.pid"))) <= 4
 
 
+@pytest.mark.slow
 def test_nothing_of_ray_is_on_the_screen_and_the_workers_words_are_in_the_log(tmp_path):
     program = f"""
 from functools import partial
@@ -79,6 +80,7 @@ with runner_for(Settings(runner="ray", workers=1, log=folder / "log", retries=Re
     assert "written to file descriptor 2" in log
 
 
+@pytest.mark.slow
 def test_a_token_file_of_the_user_s_is_neither_used_nor_written(tmp_path):
     program = """
 from pipeline.execution import Settings, runner_for
@@ -96,6 +98,21 @@ with runner_for(Settings(runner="ray", workers=1)) as runner:
     assert token.read_text() == "a token of another cluster"
 
 
+@pytest.mark.slow
+def test_ray_may_have_been_imported_before():
+    program = """
+import ray
+from pipeline.execution import Settings, runner_for
+from tests.execution import chores
+for _ in range(2):
+    with runner_for(Settings(runner="ray", workers=1)) as runner:
+        print(dict(runner.run(chores.square, range(3))))
+"""
+    done = run_python(program)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "{0: 0, 1: 1, 2: 4}\n" * 2, "")
+
+
+@pytest.mark.slow
 def test_an_address_where_nothing_answers_is_one_clear_error():
     program = """
 from pipeline.errors import RunnerError
@@ -110,6 +127,7 @@ except RunnerError as error:
     assert done.returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["gcs_server", "raylet"])
 def test_a_cluster_that_loses_its_head_is_an_error_and_not_a_hang(victim, tmp_path):
     program = f"""
