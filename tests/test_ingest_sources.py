@@ -330,8 +330,8 @@ def test_sources_on_any_fsspec_file_system_are_read(tmp_path):
 
 
 def test_sources_on_s3_are_read(tmp_path, monkeypatch):
-    server = pytest.importorskip("moto.server")
     import boto3
+    from moto import server
 
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
+import yaml
 
 from pipeline.corpus import Shards
 from pipeline.errors import DataError
@@ -206,7 +207,6 @@ def test_scores_may_be_cut_by_domain(tmp_path):
 
 
 def test_the_recipe_can_be_read_back(tmp_path):
-    yaml = pytest.importorskip("yaml")
     recipe = {"name": "x", "seed": 3, "sources": {"a: b": {"paths": ["p"]}}, "tokens": {"eos": "<|endoftext|>"}}
     html = told(tmp_path, road(), recipe=recipe)
     text = "".join(Checker(re.search(r"<pre.*?</pre>", html, re.S)[0]).texts)

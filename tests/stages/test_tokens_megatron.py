@@ -35,7 +35,8 @@ def test_sequences_without_rows_make_an_empty_data_set(tmp_path):
 @pytest.mark.torch
 @pytest.mark.parametrize("vocab_size", [1000, 100_000])
 def test_megatron_core_reads_it_and_would_have_written_the_same_bytes(tmp_path, vocab_size):
-    indexed = pytest.importorskip("megatron.core.datasets.indexed_dataset")
+    from megatron.core.datasets import indexed_dataset as indexed
+
     prefix, rows = exported(tmp_path, vocab_size=vocab_size)
     dataset = indexed.IndexedDataset(str(prefix))
     assert [dataset[i].tolist() for i in range(len(dataset))] == rows
