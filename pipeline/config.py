@@ -4,6 +4,7 @@ Every value of a recipe is part of some fingerprint; no value of a profile chang
 """
 
 import difflib
+import re
 from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
@@ -130,11 +131,12 @@ class StepConfig(Frozen):
     """One node of the graph: a stage, its params, and which step or file plays each input.
 
     A stage of one's own is `module:name`; its `version` is then declared here. An input is the name of a step, or
-    `file:PATH`.
+    `file:PATH`. A new step `after` a deciding one reads its mask, and whatever read that one reads the new step's.
     """
 
     stage: str = ""
     version: int | None = None
+    after: str = ""
     inputs: dict[str, str] = {}
     params: dict[str, Any] = {}
 
@@ -152,7 +154,7 @@ class Recipe(Frozen):
     tokens: Tokens | None = None
     steps: dict[str, StepConfig] = {}
 
-    @field_validator("dedup", "mixture", "tokens", mode="before")
+    @field_validator("ingest", "dedup", "mixture", "tokens", "steps", mode="before")
     @classmethod
     def _named_alone_means_defaults(cls, value: Any) -> Any:
         """`dedup:` with nothing behind it asks for the section with its defaults; leaving it out leaves it out."""
@@ -207,6 +209,15 @@ class Profile(Frozen):
             )
         return root
 
+    @model_validator(mode="after")
+    def _a_cluster_needs_a_whole_path(self) -> "Profile":
+        if self.address is not None and not self.root.is_absolute():
+            raise ValueError(
+                f"root: {self.root} is relative; on a running cluster (address: {self.address}) name the whole path of "
+                "a folder that all its machines see"
+            )
+        return self
+
 
 class _StrictLoader(yaml.SafeLoader):
     """YAML that refuses a key given twice; the plain loader silently takes the last."""
@@ -241,9 +252,8 @@ def load(path: Path | str, model: type[M]) -> M:
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML: {error}") from None
     if not isinstance(plain, dict):
-        raise ConfigError(
-            f"{path} holds {type(plain).__name__}, not a mapping of keys; `corpusmill init DIR` writes one"
-        )
+        held = "is empty" if plain is None else f"holds {type(plain).__name__}, not a mapping of keys"
+        raise ConfigError(f"{path} {held}; `corpusmill init DIR` writes one")
     return validate(plain, model, str(path))
 
 
@@ -260,8 +270,12 @@ def validate(plain: dict[str, Any], model: type[M], where: str) -> M:
         raise ConfigError("\n".join([f"{where}: {len(lines)} problem(s)", *lines])) from None
 
 
+SHAPES = {"tuple_type": "a list, such as [a, b]"} | dict.fromkeys(("dict_type", "model_type"), "a mapping of keys")
+"""What a person calls the shapes of YAML that pydantic calls otherwise."""
+
+
 def _line(problem: Any, model: type[BaseModel]) -> str:
-    loc = [str(part) for part in problem["loc"]]
+    loc = [part for part in map(str, problem["loc"]) if not re.match(r"(literal|dict)\[", part)]  # of a union: no key
     place = ".".join(loc)
     if problem["type"] == "extra_forbidden":
         known = list(_fields_at(model, loc[:-1]))
@@ -269,7 +283,9 @@ def _line(problem: Any, model: type[BaseModel]) -> str:
     if problem["type"] == "missing":
         return f"  {place}: missing"
     value = "" if isinstance(problem["input"], dict) else f" (found {problem['input']!r})"
-    return f"  {place + ': ' if place else ''}{problem['msg'].removeprefix('Value error, ')}{value}"
+    shape = SHAPES.get(problem["type"])
+    said = f"Input should be {shape}" if shape else problem["msg"].removeprefix("Value error, ")
+    return f"  {place + ': ' if place else ''}{said}{value}"
 
 
 def suggestion(wrong: str, known: list[str]) -> str:

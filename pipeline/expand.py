@@ -11,7 +11,7 @@ adds nodes, or changes the named ones.
 
 from typing import Any
 
-from pipeline.config import Recipe, StepConfig
+from pipeline.config import Recipe, StepConfig, suggestion
 from pipeline.errors import ConfigError
 
 Steps = dict[str, StepConfig]
@@ -81,7 +81,7 @@ def _quality(recipe: Recipe, steps: Steps, mask: dict[str, str]) -> dict[str, st
     model = f"file:{quality.model}"
     if quality.positive and quality.negative:
         labels = {"positive": quality.positive.model_dump(), "negative": quality.negative.model_dump()}
-        steps["model"] = _step("quality.train", documents | mask, seed=recipe.seed, **labels, **quality.train)
+        steps["model"] = _step("quality.train", documents | mask, **({"seed": recipe.seed} | labels | quality.train))
         model = "model"
     steps["scores"] = _step("quality.score", documents | {"model": model} | mask, label=quality.label)
     tokens = {"tokens": "tokens"} if quality.by == "tokens" else {}
@@ -105,7 +105,8 @@ def _vocabulary(recipe: Recipe, steps: Steps, mask: dict[str, str]) -> None:
     assert tokens is not None
     if tokens.tokenizer is None:
         size = {"vocab_size": tokens.vocab_size, "max_bytes": tokens.train_mb * 1_000_000, "seed": recipe.seed}
-        steps["tokenizer"] = _step("tokens.train", {"documents": "documents"} | mask, **size)
+        special = {"special_tokens": [tokens.eos]} if tokens.eos else {}
+        steps["tokenizer"] = _step("tokens.train", {"documents": "documents"} | mask, **size, **special)
 
 
 def _encode(recipe: Recipe, steps: Steps, mask: dict[str, str]) -> None:
@@ -142,7 +143,7 @@ def _patched(steps: Steps, changes: Steps) -> Steps:
         if old is None or change.stage not in ("", old.stage):
             if not change.stage:
                 raise ConfigError(f"steps.{name}: names no stage, and no section makes a step {name!r} to change")
-            result[name] = change
+            result[name] = _inserted(result, name, change) if change.after else change
         else:
             result[name] = StepConfig(
                 stage=old.stage,
@@ -151,6 +152,23 @@ def _patched(steps: Steps, changes: Steps) -> Steps:
                 params=old.params | change.params,
             )
     return result
+
+
+def _inserted(steps: Steps, name: str, step: StepConfig) -> StepConfig:
+    """Return a deciding step that reads the mask of the step it comes `after`; in `steps`, its readers read this one.
+
+    What comes after `documents` comes before every mask.
+
+    Raises:
+        ConfigError: there is no such step so far.
+    """
+    if step.after not in steps:
+        raise ConfigError(f"steps.{name}.after: {step.after!r} is not a step{suggestion(step.after, list(steps))}")
+    mask = {} if step.after == "documents" else {"mask": step.after}
+    for other, reader in steps.items():
+        if {"documents", "tokens"} & reader.inputs.keys() and reader.inputs.get("mask") == mask.get("mask"):
+            steps[other] = reader.model_copy(update={"inputs": reader.inputs | {"mask": name}})
+    return step.model_copy(update={"inputs": {"documents": "documents"} | mask | step.inputs})
 
 
 def _sorted(steps: Steps) -> Steps:

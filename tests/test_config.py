@@ -107,9 +107,16 @@ def test_what_is_no_yaml_is_said_so(tmp_path, text):
         load(written(tmp_path, text), Recipe)
 
 
-@pytest.mark.parametrize(("text", "kind"), [("", "NoneType"), ("- a\n", "list"), ("word", "str")])
-def test_what_is_no_mapping_is_said_so(tmp_path, text, kind):
-    with pytest.raises(ConfigError, match=rf"holds {kind}, not a mapping of keys"):
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "is empty"),
+        ("- a\n", "holds list, not a mapping of keys"),
+        ("word", "holds str, not a mapping of keys"),
+    ],
+)
+def test_what_is_no_mapping_is_said_so(tmp_path, text, said):
+    with pytest.raises(ConfigError, match=said):
         load(written(tmp_path, text), Recipe)
 
 
@@ -138,3 +145,27 @@ def test_a_profile_wants_a_folder_for_its_root():
 
 def test_recipe_and_profile_share_no_field():
     assert not set(Recipe.model_fields) & set(Profile.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ({"tokens": {"export": "megatron"}}, r"tokens.export: Input should be a list, such as \[a, b\] .*'megatron'"),
+        ({"dedup": True}, r"dedup: Input should be a mapping of keys \(found True\)"),
+        ({"mixture": {"weights": "unifrom"}}, r"mixture.weights: Input should be 'natural' or 'uniform' .*'unifrom'"),
+    ],
+)
+def test_shapes_are_called_as_in_yaml(section, said):
+    with pytest.raises(ConfigError, match=said):
+        validate({"name": "x", "sources": {"web": "w"}} | section, Recipe, "r.yaml")
+
+
+def test_a_section_with_nothing_behind_it_takes_its_defaults():
+    bare = validate({"name": "x", "sources": {"web": "w"}, "ingest": None, "steps": None, "dedup": None}, Recipe, "r")
+    assert (bare.ingest.shard_mb, bare.steps) == (64, {})
+    assert bare.dedup is not None
+
+
+def test_a_running_cluster_needs_a_root_that_all_its_machines_see():
+    with pytest.raises(ConfigError, match="root: data is relative; on a running cluster"):
+        validate({"root": "data", "runner": "ray", "address": "auto"}, Profile, "p.yaml")

@@ -153,3 +153,43 @@ def test_a_step_put_between_two_others_moves_before_its_reader():
 def test_a_circle_is_named():
     with pytest.raises(ConfigError, match=r"circle: .*bands.*near.*bands|circle: .*near.*bands"):
         expand(recipe(dedup={}, steps={"bands": {"inputs": {"mask": "near"}}}))
+
+
+MINE = {"stage": "m:f", "version": 1}
+
+
+@pytest.mark.parametrize("after", ["exact", "near", "select"])
+def test_a_step_after_a_deciding_one_takes_its_place_before_all_its_readers(after):
+    sections = {"dedup": {}, "quality": QUALITY, "tokens": {}}
+    before = masks(expand(recipe(**sections)))
+    steps = expand(recipe(**sections, steps={"mine": MINE | {"after": after}}))
+    assert masks(steps) == {k: "mine" if m == after else m for k, m in before.items()} | {"mine": after}
+    assert steps["mine"].inputs["documents"] == "documents"
+    assert follows(steps)
+
+
+def test_a_step_after_the_documents_comes_before_every_mask():
+    steps = expand(recipe(tokens={}, steps={"mine": MINE | {"after": "documents"}}))
+    assert masks(steps) == dict.fromkeys(("tokenizer", "tokens", "plan", "sequences"), "mine")
+    steps = expand(recipe(dedup={}, steps={"mine": MINE | {"after": "documents"}}))
+    assert masks(steps) == {"exact": "mine", "bands": "exact", "near": "exact"}
+
+
+def test_two_steps_can_follow_each_other():
+    steps = expand(recipe(dedup={}, tokens={}, steps={"a": MINE | {"after": "near"}, "b": MINE | {"after": "a"}}))
+    assert (masks(steps)["a"], masks(steps)["b"], masks(steps)["tokens"]) == ("near", "a", "b")
+
+
+def test_a_step_after_none_that_there_is_is_refused():
+    with pytest.raises(ConfigError, match=r"steps.mine.after: 'neer' is not a step; did you mean 'near'"):
+        expand(recipe(dedup={}, steps={"mine": MINE | {"after": "neer"}}))
+
+
+def test_what_quality_says_of_training_goes_before_what_the_recipe_says():
+    assert expand(recipe(quality=QUALITY | {"train": {"seed": 3}}))["model"].params["seed"] == 3
+
+
+def test_a_vocabulary_that_is_trained_has_the_end_of_text_that_is_asked_for():
+    steps = expand(recipe(tokens={"eos": "</s>"}))
+    assert steps["tokenizer"].params["special_tokens"] == ["</s>"]
+    assert "special_tokens" not in expand(recipe(tokens={}))["tokenizer"].params
