@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from pipeline import ledger, store
 from pipeline.config import Profile, Recipe
 from pipeline.corpus import Corpus, Manifest, Shards
-from pipeline.errors import DataError, PipelineError, StageError
+from pipeline.errors import ConfigError, DataError, PipelineError, StageError
 from pipeline.execution import runner_for
 from pipeline.execution.base import Retries, Runner, Settings
 from pipeline.plans import Planned
@@ -116,6 +116,8 @@ def run(recipe: Recipe, profile: Profile, steps: list[Planned], watcher: Watcher
             watcher.begin(step, index, len(steps))
             started = time.monotonic()
             found = step.finished()
+            if found is not None:
+                store.tidy(found)
             corpora[step.name] = found or _execute(step, corpora, runner, watcher, log)
             if step.stage.gate is not None:
                 step.stage.gate(step.params, corpora[step.name])
@@ -144,6 +146,8 @@ def _execute(
     except PipelineError as error:
         details = error.details if isinstance(error, StageError) else ""
         _log(log, f"{planned.name} failed: {error}\n{details}")
+        if isinstance(error, ConfigError):  # which promises that nothing has run
+            raise StageError(str(error)) from error
         raise
     except Exception as error:
         _log(log, f"{planned.name} failed:\n{traceback.format_exc()}")

@@ -7,8 +7,10 @@ counts the rest under the column `reason`, or under the function's name.
 """
 
 import importlib
+import inspect
+import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import ConfigDict
+from pydantic import ConfigDict, model_validator
 
 from pipeline import schemas
 from pipeline.errors import ConfigError, DataError
@@ -27,6 +29,14 @@ class CustomParams(Params):
     """Whatever the recipe's step passes to the function."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
+
+    @model_validator(mode="after")
+    def _are_json(self) -> "CustomParams":
+        try:
+            json.dumps(self.model_dump(), allow_nan=False, default=str)
+        except ValueError:
+            raise ValueError("a number is infinite or not a number; fingerprints have no words for that") from None
+        return self
 
 
 def stage(target: str, version: int | None, where: str) -> Stage:
@@ -40,7 +50,18 @@ def stage(target: str, version: int | None, where: str) -> Stage:
         return found
     if version is None:
         raise ConfigError(f"{where}: {target} needs a `version: 1` beside it; raise it whenever the function changes")
-    return Stage(target, version, CustomParams, ("documents",), partial(_run, target=target), optional=("mask",))
+    run, check = partial(_run, target=target), partial(_check, target=target, function=found)
+    return Stage(target, version, CustomParams, ("documents",), run, optional=("mask",), check=check)
+
+
+def _check(params: CustomParams, files: Mapping[str, Path], *, target: str, function: Callable[..., Any]) -> None:
+    """See that the function takes the params, before anything runs."""
+    try:
+        inspect.signature(function).bind(None, **params.model_dump())
+    except TypeError as error:
+        raise ConfigError(f"params do not fit {target}: {error}") from None
+    except ValueError:  # a builtin without a signature
+        return
 
 
 def _imported(target: str, where: str) -> Any:
@@ -49,8 +70,9 @@ def _imported(target: str, where: str) -> Any:
         sys.path.insert(0, str(Path.cwd()))
     try:
         found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"{where}: cannot import {target}: {error} (looked from {Path.cwd()})") from None
+    except Exception as error:  # the module is the user's: whatever it raises is his to mend
+        kind = "" if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: "
+        raise ConfigError(f"{where}: cannot import {target}: {kind}{error} (looked from {Path.cwd()})") from None
     if not callable(found) and not isinstance(found, Stage):
         raise ConfigError(f"{where}: {target} is {type(found).__name__}, not a function or a Stage")
     return found

@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ConfigDict
 
 from pipeline import ledger, schemas, tasks
 from pipeline.corpus import DATA, Corpus, Frozen, Shard
@@ -33,6 +35,8 @@ MAX_MAP_TASKS = 512
 
 class Params(Frozen):
     """Base of every stage's parameters. A field here changes the output; what does not, does not belong here."""
+
+    model_config = ConfigDict(allow_inf_nan=False)  # a fingerprint is JSON, which has no infinity
 
 
 @dataclass(frozen=True)
@@ -201,6 +205,8 @@ class Step:
     def _shard_tasks(self, columns: Mapping[str, Sequence[str]], reusable: str | None = None) -> Sequence[Task]:
         wired = {role: tuple(names) for role, names in columns.items() if role in self.inputs}
         corpora = [self.inputs[role] for role in wired]
+        for role, names in wired.items():
+            self._check_columns(role, names)
         _check_partners(wired, corpora)
         if bare := [role for role, names in wired.items() if not set(names) - {ADDRESS}]:
             raise DataError(
@@ -221,6 +227,21 @@ class Step:
             return Task(stem(shards[0]), origin, payload)
 
         return LazySequence(len(corpora[0].manifest.shards), task)
+
+    def _check_columns(self, role: str, names: Sequence[str]) -> None:
+        """See that the corpus of a role is of the kind the stage reads, by its first shard: recipes wire by hand.
+
+        Raises:
+            DataError: it has not the columns asked for.
+        """
+        corpus = self.inputs[role]
+        first = next(iter(corpus.paths()), None)
+        present = [] if first is None else pq.read_schema(first).names
+        if first is not None and (missing := [n for n in names if n != ADDRESS and n not in present]):
+            raise DataError(
+                f"{self.name}: its input {role!r} is {corpus.root.name}, which has no column {missing[0]!r}; it has "
+                f"{', '.join(present)}. Wire another step as {role!r} in the recipe's steps."
+            )
 
     def _unwired(self, columns: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
         if missing := [role for role in columns if role not in self.inputs and role != "mask"]:

@@ -31,6 +31,8 @@ def find(name: str, version: int | None, where: str) -> Stage:
         ConfigError: there is none; says which there are.
     """
     if name in STAGES:
+        if version is not None:
+            raise ConfigError(f"{where}: {name} has its own version; leave `version` to functions of yours")
         module, attribute = STAGES[name].split(":")
         stage: Stage = getattr(importlib.import_module(module), attribute)
         return stage
@@ -39,7 +41,7 @@ def find(name: str, version: int | None, where: str) -> Stage:
 
         return custom.stage(name, version, where)
     near = difflib.get_close_matches(name, STAGES, 1, 0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = f"; did you mean {near[0]!r}?" if near else "."
     raise ConfigError(
         f"{where}: no stage is called {name!r}{hint} There are {', '.join(STAGES)}, and `module:name` for one of yours."
     )

@@ -7,8 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from pydantic import ValidationError
 
 from pipeline import schemas, store, tasks
+from pipeline.custom import CustomParams
 from pipeline.errors import DataError, StageError
 from pipeline.execution.local import LocalRunner
 from pipeline.schemas import ADDRESS
@@ -169,3 +171,19 @@ def test_a_function_bound_to_arrays_is_never_taken_over():
 def test_a_bound_path_stands_for_what_lies_there():
     here, there = (tasks.binding(partial(fold_lengths, at=f"/{r}/x"), {}, {}, {f"/{r}": "print"}) for r in ("a", "b"))
     assert here == there
+
+
+def test_a_corpus_of_another_kind_is_refused_with_what_it_holds(documents, tmp_path):
+    stage = stage_of(drop_small, optional=("mask",))
+    with pytest.raises(DataError, match=r"its input 'mask' is .* has no column 'keep'; it has doc_id, text, domain"):
+        run_stage(tmp_path / "out", stage, NoParams(), documents=documents, mask=documents)
+
+
+@pytest.mark.parametrize("number", [float("inf"), float("nan")])
+def test_a_number_that_json_cannot_say_is_no_parameter(number):
+    class Share(Params):
+        share: float
+
+    for params in (Share, CustomParams):
+        with pytest.raises(ValidationError, match=r"finite|infinite"):
+            params(share=number)

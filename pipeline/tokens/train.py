@@ -25,6 +25,8 @@ SPLIT = (
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 BYTES = 256
+LARGEST_VOCABULARY = 1 << 20
+"""Four times that of any model; the trainer makes room for all of it at once, and aborts where it cannot."""
 STREAM = 0x70B1
 """The draws of this sample; no other purpose uses this stream."""
 MAX_DOCUMENT_CHARACTERS = 1 << 20
@@ -34,7 +36,7 @@ MAX_DOCUMENT_CHARACTERS = 1 << 20
 class TrainParams(Params):
     """`vocab_size` counts the 256 bytes and the special tokens; `max_bytes` is the size of the sample."""
 
-    vocab_size: int = Field(16384, ge=BYTES + 1)
+    vocab_size: int = Field(16384, ge=BYTES + 1, le=LARGEST_VOCABULARY)
     max_bytes: int = Field(10_000_000, gt=0)
     seed: int = 0
     special_tokens: tuple[str, ...] = ("<|endoftext|>",)

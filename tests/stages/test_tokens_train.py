@@ -84,3 +84,8 @@ def test_nothing_to_train_on_is_an_error(tmp_path):
 def test_special_tokens_given_twice_are_refused():
     with pytest.raises(ValidationError, match="must be distinct"):
         TrainParams(special_tokens=("<s>", "<s>"))
+
+
+def test_a_vocabulary_beyond_what_the_trainer_can_hold_is_refused():
+    with pytest.raises(ValidationError, match="less than or equal to 1048576"):
+        TrainParams(vocab_size=10**10)
