@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline import builds, explanation, preflight, starter
 from pipeline.builds import Build, Watcher
 from pipeline.config import Profile, Recipe, load
+from pipeline.errors import ConfigError
 from pipeline.plans import Planned
 
 if TYPE_CHECKING:
@@ -89,7 +90,11 @@ def report(folder: str | Path, to: str | Path | None = None) -> Path:
     """
     from pipeline.reporting.page import write_report
 
-    return write_report(builds.open_build(find_build(folder)), None if to is None else Path(to))
+    build = builds.open_build(find_build(folder))
+    try:
+        return write_report(build, None if to is None else Path(to))
+    except OSError as error:
+        raise ConfigError(f"the page cannot be written: {error}; name another file with `--to`") from None
 
 
 def explain(left: str | Path, right: str | Path) -> "list[explanation.Difference]":

@@ -95,6 +95,8 @@ def _folder(folder: Path, row: int | None, verify: bool) -> Description | None:
         return _ours(recorded[0], row, verify)
     if recorded or any(root.glob(f"corpora/*/{store.MANIFEST}")):
         return _root(root, recorded)
+    if (folder / store.IDENTITY).is_file():
+        raise ConfigError(f"{folder} is a corpus that is not finished; `corpusmill build` goes on with it")
     if files := sorted(path for path in folder.rglob("*.parquet") if path.is_file()):
         return parquet(folder, files, row)
     return None

@@ -57,11 +57,14 @@ def init(directory: Path) -> list[Path]:
     """Write `recipe.yaml` and `profile.yaml` into `directory` and return their paths.
 
     Raises:
-        ConfigError: one of them exists; nothing is overwritten.
+        ConfigError: one of them exists, and nothing is overwritten; or the folder cannot be made.
     """
     files = {directory / "recipe.yaml": RECIPE, directory / "profile.yaml": PROFILE}
     if there := [str(path) for path in files if path.exists()]:
         raise ConfigError(f"{', '.join(there)} exists already; name another folder")
-    for path, text in files.items():
-        store.write_atomic(path, text)
+    try:
+        for path, text in files.items():
+            store.write_atomic(path, text)
+    except OSError as error:
+        raise ConfigError(f"{directory} cannot be written: {error}; name another folder") from None
     return list(files)

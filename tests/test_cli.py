@@ -12,6 +12,7 @@ from pipeline import cli
 from tests.corpora import raw_rows, road, write_raw, write_yaml
 
 VERBS = sorted(cli.main.commands)
+MINE = {"stage": "mine:long_enough", "version": 1, "inputs": {"documents": "documents"}}
 BARE = {"dedup": None, "quality": None, "mixture": None, "tokens": None}
 
 
@@ -32,6 +33,7 @@ def home(tmp_path_factory):
         '    """Keep documents of at least `least` bytes."""\n'
         '    return pa.record_batch({"keep": pc.greater_equal(batch["bytes"], least)})\n'
     )
+    (home / "typo.py").write_text("def f(:\n")
     steps = {
         "long": {
             "stage": "mine:long_enough",
@@ -63,6 +65,8 @@ def test_a_build_of_ones_own_stage_prints_its_books_and_a_second_one_does_nothin
     assert first.returncode == 0, first.stderr
     assert "mine:long_enough" in first.stdout
     assert "dropped (long_enough" in first.stdout
+    page = corpusmill("report", "build/builds/road", "--to", "raw", cwd=home)
+    assert (page.returncode, "the page cannot be written" in page.stderr) == (2, True)
     again = corpusmill("build", "recipe.yaml", "--on", "profile.yaml", cwd=home)
     assert again.stdout.count("kept ") >= 2
     assert " s  " not in again.stdout
@@ -88,6 +92,10 @@ def test_plan_says_why_and_changes_nothing(home, tmp_path):
         ({"steps": {"x": {"stage": "dedup.sing"}}}, "did you mean 'dedup.sign'?"),
         ({"steps": {"x": {"stage": "mine:long_enuff", "version": 1}}}, "cannot import mine:long_enuff"),
         ({"steps": {"x": {"stage": "mine:long_enough"}}}, "needs a `version: 1`"),
+        ({"steps": {"x": MINE | {"params": {"leest": 3}}}}, "params do not fit mine:long_enough: missing a required"),
+        ({"steps": {"x": MINE | {"stage": "typo:f"}}}, "cannot import typo:f: SyntaxError"),
+        ({"steps": {"x": MINE | {"stage": ":f"}}}, "cannot import :f: ValueError"),
+        ({"steps": {"x": MINE | {"stage": "dedup.exact"}}}, "dedup.exact has its own version"),
     ],
 )
 def test_a_wrong_recipe_ends_with_2_and_one_sentence(home, change, said):
@@ -135,6 +143,9 @@ def test_init_writes_a_recipe_and_a_profile_that_are_read_and_never_overwrites(t
     done = corpusmill("init", tmp_path / "new", cwd=tmp_path)
     assert done.returncode == 2
     assert "exists already" in done.stderr
+    done = corpusmill("init", tmp_path / "new/recipe.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "cannot be written" in done.stderr
 
 
 @pytest.mark.parametrize(

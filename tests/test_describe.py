@@ -255,3 +255,11 @@ def test_the_report_of_a_real_build_has_every_section(built):
     text = pipeline.report(built.folder).read_text()
     for name in ("road", "dropped", "duplicates", "quality", "tokens", "mixture", "packing", "identity", "rebuild"):
         assert f'<section id="{name}">' in text
+
+
+def test_a_corpus_that_is_not_finished_is_said_so(built, copy):
+    folder = copy / "corpora" / built["near"].root.name
+    (folder / "manifest.json").unlink()
+    (folder / "identity.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"is a corpus that is not finished; `corpusmill build` goes on"):
+        show(folder)

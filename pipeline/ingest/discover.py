@@ -103,7 +103,8 @@ def _filtered(where: str, path: str, files: Iterable[SourceFile], base: str, for
         why = _why_ignored(file, base, format)
         if why:
             found.ignored.append((file.url, why))
-            endings[os.path.splitext(file.path)[1] or os.path.basename(file.path)] += 1
+            ending = os.path.splitext(file.path)[1] or os.path.basename(file.path)
+            endings[f"hidden {ending}" if why.startswith("hidden") else ending] += 1
         else:
             found.files.append(file)
     if not found.files:
