@@ -82,15 +82,15 @@ def show(path: str | Path, *, row: int | None = None, verify: bool = False) -> "
     return describe.show(Path(path), row=row, verify=verify)
 
 
-def report(folder: str | Path, to: str | Path | None = None) -> Path:
+def report(folder: str | Path, to: str | Path | None = None, on: ProfileLike = None) -> Path:
     """Write the HTML page of a finished build from its manifests and return its path.
 
     Args:
-        folder: the build's folder, its name under the default root, or its recipe.
+        folder: the build's folder, or its name or recipe, which are looked for under the root of the profile `on`.
     """
     from pipeline.reporting.page import write_report
 
-    build = builds.open_build(find_build(folder))
+    build = builds.open_build(_find_build(folder, _profile(on)))
     try:
         return write_report(build, None if to is None else Path(to))
     except OSError as error:
@@ -114,13 +114,12 @@ def init(directory: str | Path) -> list[Path]:
     return starter.init(Path(directory))
 
 
-def find_build(given: str | Path, root: Path | None = None) -> Path:
-    """Return the folder of a build given as that folder, as a name under the root, or as its recipe file."""
+def _find_build(given: str | Path, profile: Profile) -> Path:
+    """Return the folder of a build given as that folder, as a name under the profile's root, or as its recipe file."""
     path = Path(given)
-    root = root or Profile().root
     if path.suffix in (".yaml", ".yml"):
-        return builds.folder_of(load(path, Recipe), Profile(root=root))
-    return path if path.exists() else root / "builds" / str(given)
+        return builds.folder_of(load(path, Recipe), profile)
+    return path if path.exists() else profile.root / "builds" / str(given)
 
 
 class Silent:

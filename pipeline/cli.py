@@ -174,21 +174,24 @@ def show(path: str, row: int | None, verify: bool, machine: bool) -> None:
         _as_json(found.to_json())
     else:
         click.echo(found.to_text())
+    if found.damage:
+        sys.exit(1)
 
 
 @main.command()
 @click.argument("build", type=click.Path())
 @click.option("--to", type=click.Path(), help="Where to write the page. Default: report.html in the build's folder.")
+@on_profile
 @as_json
-def report(build: str, to: str | None, machine: bool) -> None:
-    """Write one self-contained HTML page about a finished BUILD (its folder) and print its path.
+def report(build: str, to: str | None, profile: str | None, machine: bool) -> None:
+    """Write one self-contained HTML page about a finished BUILD (its folder, its recipe or its name); print its path.
 
     \b
     Example:  corpusmill report data/build/builds/demo
     """
     import pipeline
 
-    path = pipeline.report(build, to)
+    path = pipeline.report(build, to, on=profile)
     _as_json({"path": str(path)}) if machine else click.echo(str(path))
 
 

@@ -29,6 +29,8 @@ class Difference:
 def explain(left: Path, right: Path) -> list[Difference]:
     """Return the differing fields of two corpora, or of the steps of two builds by name; empty if there are none.
 
+    Of builds, only causes are told: a step that differs because a step before it does is not.
+
     An input whose fingerprint differs is opened, where both its corpora can be found, and its own differences follow.
 
     Raises:
@@ -40,12 +42,14 @@ def explain(left: Path, right: Path) -> list[Difference]:
             raise ConfigError(f"{left} and {right} are not both corpora or both builds; give two of a kind")
         return _corpora("", ours[""], theirs[""], set())
     found = []
+    prints = {corpus.manifest.fingerprint for corpus in (*ours.values(), *theirs.values())}
     for name in dict.fromkeys([*ours, *theirs]):
         if name not in ours or name not in theirs:
             found.append(Difference(name, "step", name in ours or None, name in theirs or None))
         else:
             found += _manifests(name, ours[name], theirs[name])
-    return found
+    # An input that is itself a step of the builds is told by that step's own differences.
+    return [d for d in found if not (d.field.startswith("inputs.") and {d.left, d.right} <= prints)]
 
 
 def _steps(path: Path) -> dict[str, Corpus]:
