@@ -148,7 +148,7 @@ def main() -> int:
     result = judge(outcome, true_pairs(folder, outcome.names, options.threshold))
     seconds = {step: float(np.median([sample[step] for sample in samples[1:]])) for step in samples[0]}
     size = sum(pc.sum(pc.binary_length(pq.read_table(p)["text"])).as_py() for p in folder.glob("docs-*.parquet")) / MB
-    near = sum(seconds[step] for step in ("bands", "pairs", "clusters", "near"))
+    near = sum(seconds[step] for step in ("bands", "candidates", "similar", "near"))
     table(f"threshold {options.threshold}", ["figure", "value"], [[name, value] for name, value in result.items()])
     costs = [*seconds.items(), ("near duplicates together", near)]
     table(f"{size:.1f} MB of text", ["step", "CPU s", "MB/s"], [[name, cost, size / cost] for name, cost in costs])

@@ -118,7 +118,7 @@ def run(recipe: Recipe, profile: Profile, steps: list[Planned], watcher: Watcher
             found = step.finished()
             if found is not None:
                 store.tidy(found)
-            corpora[step.name] = found or _execute(step, corpora, runner, watcher, log)
+            corpora[step.name] = found or _execute(step, corpora, profile, runner, watcher, log)
             if step.stage.gate is not None:
                 step.stage.gate(step.params, corpora[step.name])
             seconds = time.monotonic() - started
@@ -130,7 +130,12 @@ def run(recipe: Recipe, profile: Profile, steps: list[Planned], watcher: Watcher
 
 
 def _execute(
-    planned: Planned, corpora: Mapping[str, Corpus], runner: Callable[[], Runner], watcher: Watcher, log: Path
+    planned: Planned,
+    corpora: Mapping[str, Corpus],
+    profile: Profile,
+    runner: Callable[[], Runner],
+    watcher: Watcher,
+    log: Path,
 ) -> Corpus:
     root = planned.folder
     if (root / store.MANIFEST).exists():  # finished once, damaged since: nothing in it can be trusted
@@ -138,7 +143,16 @@ def _execute(
     store.begin(root, planned.identity())
     foreman = Foreman(planned.stage.name, root, runner(), _earlier(planned), watcher.shard)
     inputs = {role: corpora[name] for role, name in planned.inputs.items()}
-    step = Step(planned.stage.name, root, inputs, foreman, planned.identities, planned.files, planned.sources)
+    step = Step(
+        planned.stage.name,
+        root,
+        inputs,
+        foreman,
+        planned.identities,
+        planned.files,
+        planned.sources,
+        memory_bytes=profile.memory_mb << 20,
+    )
     try:
         planned.stage.run(step, planned.params)
         ledger.check(step.ledger, planned.stage.name)

@@ -57,8 +57,11 @@ class Dedup(Frozen):
     ngram: int = Field(5, ge=1)
     bands: int = Field(20, ge=1)
     rows: int = Field(6, ge=1)
-    keep: Literal["longest", "source_priority"] = "longest"
+    containment: float | None = Field(None, gt=0, le=1)
+    keep: Literal["longest", "best_score", "oldest", "newest", "source_priority"] = "longest"
     priority: tuple[str, ...] = ()
+    column: str | None = None
+    source_cap: float | None = Field(None, gt=0, le=1)
 
 
 class Labels(Frozen):
@@ -197,6 +200,7 @@ class Profile(Frozen):
     workers: int | None = Field(None, ge=1)
     address: str | None = None
     retries: int = Field(3, ge=0)
+    memory_mb: int = Field(1024, ge=64)
     object_store_mb: int = Field(100, ge=80)
     wait_for_lock_s: float = Field(0, ge=0)
 

@@ -58,18 +58,20 @@ def _documents(recipe: Recipe) -> StepConfig:
 def _dedup(recipe: Recipe, steps: Steps, mask: dict[str, str]) -> dict[str, str]:
     dedup = recipe.dedup
     assert dedup is not None
-    keeper: dict[str, Any] = {"keep": dedup.keep, "priority": dedup.priority}
+    keeper: dict[str, Any] = {"keep": dedup.keep, "priority": dedup.priority, "column": dedup.column}
     documents = {"documents": "documents"}
+    exact: dict[str, str] = {}
     if dedup.exact:
-        steps["exact"] = _step("dedup.exact", documents | mask, priority=dedup.priority)
-        mask = {"mask": "exact"}
+        steps["exact"] = _step("dedup.exact", documents | mask, source_cap=dedup.source_cap, **keeper)
+        mask = exact = {"mask": "exact"}
     if dedup.near:
         sketch = {"ngram": dedup.ngram, "bands": dedup.bands, "rows": dedup.rows, "seed": recipe.seed}
         steps["bands"] = _step("dedup.sign", documents | mask, **sketch)
-        steps["pairs"] = _step("dedup.match", {"bands": "bands"})
-        steps["clusters"] = _step("dedup.cluster", {"pairs": "pairs", "bands": "bands"})
-        roles = documents | {"bands": "bands", "clusters": "clusters"} | mask
-        steps["near"] = _step("dedup.keep", roles, threshold=dedup.threshold, ngram=dedup.ngram, **keeper)
+        steps["candidates"] = _step("dedup.match", documents | {"bands": "bands"} | mask, **keeper)
+        likeness = {"threshold": dedup.threshold, "containment": dedup.containment, "ngram": dedup.ngram}
+        steps["similar"] = _step("dedup.verify", documents | {"candidates": "candidates"}, **likeness)
+        roles = documents | {"similar": "similar"} | mask | {"exact": step for step in exact.values()}
+        steps["near"] = _step("dedup.keep", roles, source_cap=dedup.source_cap)
         mask = {"mask": "near"}
     return mask
 

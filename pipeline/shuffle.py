@@ -11,7 +11,7 @@ row groups would do the same with footers that grow to megabytes at a few hundre
 import os
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import DataError
+from pipeline.ledger import Tally
 
 SPILL_BYTES = 64 << 20
 _TAIL = struct.Struct("<qqqq8s")
@@ -146,15 +147,23 @@ def _without_dictionaries(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """A finished first round of a shuffle: `sources` files in `folder`, each cut into `partitions`."""
+    """A finished round of a shuffle: `sources` files in `folder`, each cut into `partitions`.
+
+    `tally` is what the tasks of the round counted.
+    """
 
     folder: Path
     sources: int
     partitions: int
+    tally: Tally = field(default_factory=dict)
 
     def path(self, source: int) -> Path:
         """Return the file of one map task."""
         return self.folder / block_name(source)
+
+    def part(self, partition: int) -> "Part":
+        """Return what was sent to `partition`, not yet read."""
+        return Part(self, partition)
 
     def read(self, partition: int) -> pa.Table | None:
         """Return all rows sent to `partition`, in the order of (map task, row); None if there are none.
@@ -162,9 +171,30 @@ class Blocks:
         Raises:
             DataError: a file is not one of blocks, or was cut for another number of partitions.
         """
-        sources = range(self.sources)
-        batches = [b for source in sources for b in _blocks(self.path(source), partition, self.partitions)]
+        return self.part(partition).table()
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One partition of a shuffle: read whole, or batch by batch when it may be larger than memory."""
+
+    blocks: Blocks
+    partition: int
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the rows in the order of (map task, row), a block at a time."""
+        for source in range(self.blocks.sources):
+            yield from _blocks(self.blocks.path(source), self.partition, self.blocks.partitions)
+
+    def table(self) -> pa.Table | None:
+        """Return all rows, None if there are none."""
+        batches = list(self.batches())
         return pa.Table.from_batches(batches) if batches else None
+
+    def bytes(self) -> int:
+        """Return the bytes of the partition's blocks, without reading them."""
+        sizes = (_ranges(self.blocks.path(source), self.partition) for source in range(self.blocks.sources))
+        return sum(end - start for ranges in sizes for start, end in ranges)
 
 
 def block_name(source: int) -> str:
@@ -185,12 +215,24 @@ def _blocks(path: Path, partition: int, partitions: int) -> Iterator[pa.RecordBa
         if cut_for != partitions:
             raise DataError(f"{path} holds {cut_for} partitions, not {partitions}; delete its corpus and build again")
         schema = None
-        for run in range(runs):
-            place = middle + 8 * (run * (partitions + 1) + partition)
-            start, end = _RANGE.unpack(os.pread(handle, _RANGE.size, place))
-            if end > start:
-                schema = schema or pa.ipc.read_schema(pa.py_buffer(os.pread(handle, middle - begin, begin)))
-                yield pa.ipc.read_record_batch(pa.py_buffer(os.pread(handle, end - start, start)), schema)
+        for start, end in _spans(handle, partition, runs, partitions, middle):
+            schema = schema or pa.ipc.read_schema(pa.py_buffer(os.pread(handle, middle - begin, begin)))
+            yield pa.ipc.read_record_batch(pa.py_buffer(os.pread(handle, end - start, start)), schema)
+
+
+def _ranges(path: Path, partition: int) -> list[tuple[int, int]]:
+    with path.open("rb", buffering=0) as file:
+        runs, partitions, _, middle = _tail(file.fileno(), path)
+        return list(_spans(file.fileno(), partition, runs, partitions, middle))
+
+
+def _spans(handle: int, partition: int, runs: int, partitions: int, middle: int) -> Iterator[tuple[int, int]]:
+    """Yield where the blocks of a partition begin and end; empty ones are left out."""
+    for run in range(runs):
+        place = middle + 8 * (run * (partitions + 1) + partition)
+        start, end = _RANGE.unpack(os.pread(handle, _RANGE.size, place))
+        if end > start:
+            yield start, end
 
 
 def _tail(handle: int, path: Path) -> tuple[int, int, int, int]:

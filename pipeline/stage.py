@@ -6,7 +6,7 @@ results).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial, reduce
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +21,7 @@ from pipeline.corpus import DATA, Corpus, Frozen, Shard
 from pipeline.errors import DataError
 from pipeline.ledger import Tally
 from pipeline.schemas import ADDRESS
-from pipeline.shuffle import Blocks, part
+from pipeline.shuffle import Blocks, Part, part
 from pipeline.store import Attempt
 from pipeline.tasks import BatchFn, Foreman, LazySequence, ShardTask, Task
 
@@ -61,7 +61,11 @@ class Stage:
 
 @dataclass
 class Step:
-    """One stage at work: its inputs, its folder and the foreman who gets its tasks done."""
+    """One stage at work: its inputs, its folder and the foreman who gets its tasks done.
+
+    `memory_bytes` is about what one task may hold. It comes from the profile, so it may decide how often a task reads
+    its part, and no byte of what it writes.
+    """
 
     name: str
     root: Path
@@ -72,6 +76,7 @@ class Step:
     sources: Mapping[str, Any] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     ledger: Tally = field(default_factory=dict)
+    memory_bytes: int = 1 << 30
     keys: Sequence[str] = ()
     _rounds: int = 0
 
@@ -113,7 +118,7 @@ class Step:
         columns: Mapping[str, Sequence[str]],
         schema: pa.Schema,
         tally: Callable[[pa.RecordBatch, pa.RecordBatch], Tally] | None = None,
-        addressed: Blocks | None = None,
+        addressed: Blocks | tuple[Blocks, ...] = (),
     ) -> Tally:
         """Write one shard per shard of the first role in `columns`: same stem, rows and row order.
 
@@ -130,21 +135,25 @@ class Step:
             tally=tally,
             fill=self._unwired(columns),
             mask=schemas.is_mask(schema),
-            addressed=addressed,
+            addressed=_several(addressed),
         )
-        todo = self._shard_tasks(columns, reusable=self._binding(fn, columns) if addressed is None else None)
+        todo = self._shard_tasks(columns, reusable=None if addressed else self._binding(fn, columns))
         totals = self.produce(work, todo)
         self.ledger = ledger.ordered(totals.pop(tasks.LEDGER, {}))
         return ledger.ordered(totals)
 
     def scatter(
         self,
-        fn: Callable[[pa.RecordBatch], tuple[pa.RecordBatch, np.ndarray]],
+        fn: Callable[..., tuple[pa.RecordBatch, np.ndarray]],
         *,
         columns: Mapping[str, Sequence[str]],
         partitions: int,
+        addressed: Blocks | tuple[Blocks, ...] = (),
     ) -> Blocks:
-        """Shuffle, first round: send rows of shards to partitions. `fn` returns rows and a destination for each."""
+        """Shuffle, first round: send rows of shards to partitions. `fn` returns rows and a destination for each.
+
+        With `addressed`, `fn(batch, rows)` also gets the rows sent to the batch's addresses, sorted by address.
+        """
         shard_tasks = self._shard_tasks(columns)
         groups = min(len(shard_tasks), MAX_MAP_TASKS)
         bounds = [len(shard_tasks) * g // groups for g in range(groups + 1)] if groups else [0]
@@ -152,20 +161,51 @@ class Step:
             groups,
             lambda g: Task(part(g), payload=tuple(shard_tasks[i].payload for i in range(bounds[g], bounds[g + 1]))),
         )
-        work = partial(tasks.scatter, fn=fn, partitions=partitions, fill=self._unwired(columns))
+        fill, sent = self._unwired(columns), _several(addressed)
+        work = partial(tasks.scatter, fn=fn, partitions=partitions, fill=fill, addressed=sent)
         return self._blocks(work, todo, partitions)
 
     def regroup(
-        self, blocks: Blocks, fn: Callable[[pa.Table], tuple[pa.Table, np.ndarray]], *, partitions: int
+        self,
+        blocks: Blocks,
+        fn: Callable[[pa.Table], tuple[pa.Table, np.ndarray]],
+        *,
+        partitions: int,
     ) -> Blocks:
-        """Reduce every partition of `blocks` and send what comes out to new partitions."""
-        work = partial(tasks.regroup, fn=fn, blocks=blocks, partitions=partitions)
+        """Reduce every partition of `blocks` and send what comes out to new partitions.
+
+        `fn` is not called for a partition without rows.
+        """
+        return self.regroup_parts(blocks, partial(tasks.whole, fn=fn), partitions=partitions)
+
+    def regroup_parts(self, blocks: Blocks, fn: tasks.PartFn, *, partitions: int) -> Blocks:
+        """Do as `regroup`, but let `fn` read its part as it likes, so that it may be larger than memory.
+
+        `fn` yields (rows, destinations), and dicts of what it counted, whose sum is the `tally` of the result.
+        """
+        work = partial(tasks.regroup, fn=fn, blocks=replace(blocks, tally={}), partitions=partitions)
         return self._blocks(work, _partition_tasks(blocks), partitions)
 
-    def to_shards(self, blocks: Blocks, fn: Callable[[pa.Table], pa.Table], *, role: str = "documents") -> Blocks:
+    def to_shards(
+        self,
+        blocks: Blocks,
+        fn: Callable[[pa.Table], pa.Table],
+        *,
+        role: str = "documents",
+    ) -> Blocks:
         """Reduce every partition and send the rows home: to the shard of `role` that their `address` names."""
+        return self.parts_to_shards(blocks, partial(tasks.table_of, fn=fn), role=role)
+
+    def parts_to_shards(
+        self,
+        blocks: Blocks,
+        fn: Callable[[Part], Iterator[pa.Table | Tally]],
+        *,
+        role: str = "documents",
+    ) -> Blocks:
+        """Do as `to_shards`, but let `fn` read its part as it likes and yield tables and counts (see `regroup_parts`)."""
         shards = len(self.inputs[role].manifest.shards)
-        return self.regroup(blocks, partial(tasks.homeward, fn=fn), partitions=max(shards, 1))
+        return self.regroup_parts(blocks, partial(tasks.homeward, fn=fn), partitions=max(shards, 1))
 
     def gather(
         self,
@@ -199,8 +239,8 @@ class Step:
     def _blocks(self, work: Callable[[Task, Attempt], Tally | None], todo: Sequence[Task], partitions: int) -> Blocks:
         self._rounds += 1
         round_name = f"scratch/{self._rounds}"
-        self.foreman.run(work, todo, round_name=round_name)
-        return Blocks(self.root / round_name, len(todo), partitions)
+        tally = self.foreman.run(work, todo, round_name=round_name)
+        return Blocks(self.root / round_name, len(todo), partitions, ledger.ordered(tally))
 
     def _shard_tasks(self, columns: Mapping[str, Sequence[str]], reusable: str | None = None) -> Sequence[Task]:
         wired = {role: tuple(names) for role, names in columns.items() if role in self.inputs}
@@ -216,9 +256,12 @@ class Step:
 
         def task(index: int) -> Task:
             shards = [corpus.manifest.shards[index] for corpus in corpora]
-            parts = zip(corpora, shards, wired.values(), strict=True)
+            asked: dict[Path, tuple[str, ...]] = {}
+            for corpus, shard, names in zip(corpora, shards, wired.values(), strict=True):
+                path = corpus.path(shard)  # two roles may be played by one corpus
+                asked[path] = (*asked.get(path, ()), *(name for name in names if name != ADDRESS))
             payload = ShardTask(
-                columns={c.path(s): tuple(n for n in names if n != ADDRESS) for c, s, names in parts},
+                columns=asked,
                 first_address=index << 32,
                 with_address=wants_address,
                 ordinal=index,
@@ -256,6 +299,12 @@ class Step:
         wired = {role: names for role, names in columns.items() if role in self.inputs}
         places = {str(corpus.root): corpus.manifest.fingerprint for corpus in self.inputs.values()}
         return tasks.binding(fn, whole, wired, places | {str(p): self.identities[r] for r, p in self.files.items()})
+
+
+def _several(addressed: Blocks | tuple[Blocks, ...]) -> tuple[Blocks, ...]:
+    """Return the rounds whose rows go to addresses, without their tallies: they travel to every worker."""
+    given = (addressed,) if isinstance(addressed, Blocks) else addressed
+    return tuple(replace(blocks, tally={}) for blocks in given)
 
 
 def stem(shard: Shard) -> str:

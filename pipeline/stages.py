@@ -11,7 +11,7 @@ STAGES: dict[str, str] = {
     "dedup.exact": "pipeline.dedup.exact:EXACT",
     "dedup.sign": "pipeline.dedup.sign:SIGN",
     "dedup.match": "pipeline.dedup.match:MATCH",
-    "dedup.cluster": "pipeline.dedup.cluster:CLUSTER",
+    "dedup.verify": "pipeline.dedup.verify:VERIFY",
     "dedup.keep": "pipeline.dedup.keep:KEEP",
     "quality.train": "pipeline.quality.train:TRAIN",
     "quality.score": "pipeline.quality.score:SCORE",

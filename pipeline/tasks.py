@@ -18,12 +18,14 @@ from pipeline.execution.base import Failure, Runner, TasksFailed
 from pipeline.ledger import Tally
 from pipeline.parquet import ShardWriter, read_zipped, write_table
 from pipeline.schemas import ADDRESS
-from pipeline.shuffle import Blocks, BlockWriter, by_column
+from pipeline.shuffle import Blocks, BlockWriter, Part, by_column
 from pipeline.store import Attempt, Earlier, Record
 
 T = TypeVar("T")
 R = TypeVar("R")
 BatchFn = Callable[..., pa.RecordBatch]
+Sent = tuple[pa.Table, np.ndarray]
+PartFn = Callable[[Part], Iterator[Sent | Tally]]
 
 LEDGER = "ledger"
 SHOWN_FAILURES = 5
@@ -195,12 +197,11 @@ def map_shard(
     tally: Callable[[pa.RecordBatch, pa.RecordBatch], Tally] | None,
     fill: tuple[str, ...],
     mask: bool,
-    addressed: Blocks | None,
+    addressed: tuple[Blocks, ...],
 ) -> Tally:
     """Write the output shard of one input shard."""
     name = f"{task.key}.parquet"
-    rows = addressed.read(task.payload.ordinal) if addressed else None
-    rows = by_column(rows, ADDRESS) if rows is not None else None
+    rows = _sent_to(task.payload, addressed)
     totals: Tally = {}
     with ShardWriter(attempt.path(name), schema) as writer:
         for batch in batches(task.payload, fill):
@@ -219,6 +220,12 @@ def map_shard(
     return totals
 
 
+def _sent_to(shard: ShardTask, addressed: Sequence[Blocks]) -> pa.Table | None:
+    """Return the rows that were sent to the addresses of a shard, by address; None if there are none."""
+    tables = [table for blocks in addressed if (table := blocks.read(shard.ordinal)) is not None]
+    return by_column(pa.concat_tables(tables), ADDRESS) if tables else None
+
+
 def _between(rows: pa.Table | None, first: int, count: int) -> pa.Table | None:
     if rows is None:
         return None
@@ -230,38 +237,59 @@ def scatter(
     task: Task,
     attempt: Attempt,
     *,
-    fn: Callable[[pa.RecordBatch], tuple[pa.RecordBatch, np.ndarray]],
+    fn: Callable[..., tuple[pa.RecordBatch, np.ndarray]],
     partitions: int,
     fill: tuple[str, ...],
+    addressed: tuple[Blocks, ...],
 ) -> Tally:
     """Send the rows of a group of shards to partitions."""
     with BlockWriter(attempt.path(f"{task.key}.blocks"), partitions) as writer:
         for shard in task.payload:
+            rows, done = _sent_to(shard, addressed), shard.first_address
             for batch in batches(shard, fill):
-                writer.add(*fn(batch))
-    return {}
+                writer.add(*(fn(batch, _between(rows, done, batch.num_rows)) if addressed else fn(batch)))
+                done += batch.num_rows
+    return {"rows": writer.rows}
 
 
 def regroup(
     task: Task,
     attempt: Attempt,
     *,
-    fn: Callable[[pa.Table], tuple[pa.Table, np.ndarray]],
+    fn: PartFn,
     blocks: Blocks,
     partitions: int,
 ) -> Tally:
-    """Reduce one partition and send the result to new partitions."""
+    """Work off one partition, send the rows that come out to new partitions and add up what was counted."""
+    totals: Tally = {}
     with BlockWriter(attempt.path(f"{task.key}.blocks"), partitions) as writer:
-        table = blocks.read(task.payload)
-        if table is not None:
-            writer.add(*fn(table))
-    return {}
+        for made in fn(blocks.part(task.payload)):
+            if isinstance(made, dict):
+                ledger.add(totals, made)
+            else:
+                writer.add(*made)
+    return totals | {"rows": writer.rows}
 
 
-def homeward(table: pa.Table, *, fn: Callable[[pa.Table], pa.Table]) -> tuple[pa.Table, np.ndarray]:
-    """Return `fn(table)` with the shard ordinal of every row's address as its destination."""
-    rows = fn(table)
-    return rows, (rows[ADDRESS].to_numpy() >> np.uint64(32)).astype(np.uint32)
+def whole(part: Part, *, fn: Callable[[pa.Table], Sent]) -> Iterator[Sent]:
+    """Yield what `fn` makes of all rows of a partition; nothing for one without rows."""
+    if (table := part.table()) is not None:
+        yield fn(table)
+
+
+def homeward(part: Part, *, fn: Callable[[Part], Iterator[pa.Table | Tally]]) -> Iterator[Sent | Tally]:
+    """Yield the tables of `fn(part)` with the shard ordinal of every row's address as its destination, and its counts."""
+    for made in fn(part):
+        if isinstance(made, dict):
+            yield made
+        else:
+            yield made, (made[ADDRESS].to_numpy() >> np.uint64(32)).astype(np.uint32)
+
+
+def table_of(part: Part, *, fn: Callable[[pa.Table], pa.Table]) -> Iterator[pa.Table]:
+    """Yield `fn(table)` of all rows of a partition; nothing for one without rows."""
+    if (table := part.table()) is not None:
+        yield fn(table)
 
 
 def gather(

@@ -1,79 +1,96 @@
-"""Join candidate pairs to clusters: connected components.
+"""Clusters of like documents: the connected components of the verified pairs, in bounded memory.
 
-Reads pairs, and bands for their shards; writes, co-partitioned with bands, `cluster`: the smallest address among the
-documents a document is connected with, null for one that has no pair.
-
-A cluster is a working set, not a verdict: it holds all that a document may have to be compared with, so `dedup.keep`
-can work off one cluster without looking at another. The pairs are joined twice: within the partitions of a shuffle,
-where most of them turn out to be repeats (like documents share many bands), and then what is left in one task.
+The pairs are joined within the partitions of a shuffle first, which leaves an edge a document. If these fit into one
+partition they are joined in one task; else star operations on all partitions in turn (see `pipeline.kernels.unionfind`)
+bring every document to the smallest address of its cluster, and no task ever holds more than its part. Which of the two
+ways is taken follows from the data only, and both give the same clusters.
 """
 
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from pipeline.dedup import similar
 from pipeline.kernels import lsh, unionfind
 from pipeline.ledger import Tally
-from pipeline.stage import Params, Stage, Step
+from pipeline.shuffle import Blocks, Part
+from pipeline.stage import Step
+from pipeline.tasks import Sent
 
-SCHEMA = pa.schema([pa.field("cluster", pa.uint64())])
-_PAIR_BYTES = 16
-
-
-class ClusterParams(Params):
-    """Nothing is to be chosen here."""
+_EDGE_BYTES = 16
 
 
-def spread_pairs(batch: pa.RecordBatch, *, partitions: int) -> tuple[pa.RecordBatch, np.ndarray]:
-    """Return the pairs with a partition for each: those of one centre go together, as they repeat."""
-    return batch, lsh.spread(batch["a"].to_numpy(), partitions)
-
-
-def forest(table: pa.Table) -> tuple[pa.Table, np.ndarray]:
-    """Return an edge from each document of a partition to the smallest it is connected with; all to partition 0."""
-    nodes, roots = unionfind.components(table["a"].to_numpy(), table["b"].to_numpy())
-    inner = nodes != roots
-    return pa.table({"a": roots[inner], "b": nodes[inner]}), np.zeros(int(inner.sum()), np.uint32)
-
-
-def members(table: pa.Table) -> pa.Table:
-    """Return (address, cluster) of every document that has an edge, by address."""
-    nodes, roots = unionfind.components(table["a"].to_numpy(), table["b"].to_numpy())
-    return pa.table({"address": nodes, "cluster": roots})
-
-
-def label_batch(batch: pa.RecordBatch, rows: pa.Table | None) -> pa.RecordBatch:
-    """Return the cluster of each row, null for those that are in none."""
-    clusters_N, none_N = np.zeros(batch.num_rows, np.uint64), np.ones(batch.num_rows, bool)
-    if rows is not None:
-        places = (rows["address"].to_numpy() - batch["address"][0].as_py()).astype(np.int64)
-        clusters_N[places], none_N[places] = rows["cluster"].to_numpy(), False
-    return pa.record_batch([pa.array(clusters_N, mask=none_N)], schema=SCHEMA)
-
-
-def count_members(batch: pa.RecordBatch, result: pa.RecordBatch) -> Tally:
-    """Return how many documents are in clusters, and how many clusters begin in this batch."""
-    heads = pc.sum(pc.equal(result["cluster"], batch["address"])).as_py() or 0
-    return {"clusters": heads, "documents_in_clusters": batch.num_rows - result["cluster"].null_count}
-
-
-def cluster(step: Step, params: ClusterParams) -> None:
-    """Join the pairs part by part, then all of them, and send every document its cluster."""
-    partitions = step.partitions(step.inputs["pairs"].manifest.rows * _PAIR_BYTES)
+def members(step: Step, partitions: int) -> Blocks:
+    """Return (address, cluster) of every document that has a verified pair, sent to its shard."""
     blocks = step.scatter(
-        partial(spread_pairs, partitions=partitions), columns={"pairs": ("a", "b")}, partitions=partitions
+        partial(edges, partitions=partitions), columns={"similar": ("similar", "address")}, partitions=partitions
     )
-    joined = step.regroup(blocks, forest, partitions=1)
-    totals = step.map_shards(
-        label_batch,
-        columns={"bands": ("shingles", "address")},
-        schema=SCHEMA,
-        addressed=step.to_shards(joined, members, role="bands"),
-        tally=count_members,
-    )
-    step.note(**totals)
+    forest = step.regroup(blocks, partial(joined, partitions=partitions), partitions=partitions)
+    large = step.partitions(forest.tally.get("rows", 0) * _EDGE_BYTES) > 1
+    return step.to_shards(stars(step, forest) if large else step.regroup(forest, to_one, partitions=1), rooted)
 
 
-CLUSTER = Stage("dedup.cluster", version=1, params=ClusterParams, inputs=("bands", "pairs"), run=cluster)
+def stars(step: Step, blocks: Blocks) -> Blocks:
+    """Return the edges (document, smallest of its cluster) of a graph that is too large for one task."""
+    count = blocks.partitions
+    while True:
+        twice = step.regroup(blocks, partial(both_ways, partitions=count), partitions=count)
+        large = step.regroup_parts(twice, partial(large_stars, partitions=count), partitions=count)
+        blocks = step.regroup(large, partial(small_stars, partitions=count), partitions=count)
+        if not large.tally.get("open", 0):
+            return blocks
+
+
+def edges(batch: pa.RecordBatch, *, partitions: int) -> tuple[pa.RecordBatch, np.ndarray]:
+    """Return an edge (a, b) for every entry, and the partition of the better document."""
+    offsets, found = similar.entries(batch["similar"])
+    better = found.field("address").to_numpy()
+    worse = np.repeat(batch["address"].to_numpy(), np.diff(offsets))
+    return pa.record_batch({"a": worse, "b": better}), lsh.spread(better, partitions)
+
+
+def _ends(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    return table["a"].to_numpy(), table["b"].to_numpy()
+
+
+def _sent(a: np.ndarray, b: np.ndarray, partitions: int) -> Sent:
+    return pa.table({"a": a, "b": b}), lsh.spread(a, partitions)
+
+
+def joined(table: pa.Table, *, partitions: int) -> Sent:
+    """Return an edge (document, root) from each document of a partition to the smallest it is connected with there."""
+    nodes, roots = unionfind.components(*_ends(table))
+    inner = nodes != roots
+    return _sent(nodes[inner], roots[inner], partitions)
+
+
+def to_one(table: pa.Table) -> Sent:
+    """Return the edges for a single partition."""
+    return table, np.zeros(table.num_rows, np.uint32)
+
+
+def both_ways(table: pa.Table, *, partitions: int) -> Sent:
+    """Return every edge from each of its ends."""
+    a, b = _ends(table)
+    return _sent(np.concatenate([a, b]), np.concatenate([b, a]), partitions)
+
+
+def large_stars(part: Part, *, partitions: int) -> Iterator[Sent | Tally]:
+    """Yield the large stars of a partition's nodes, and whether a node is no star yet."""
+    table = part.table()
+    if table is not None:
+        yield {"open": int(unionfind.is_open(*_ends(table)))}
+        yield _sent(*unionfind.large_star(*_ends(table)), partitions)
+
+
+def small_stars(table: pa.Table, *, partitions: int) -> Sent:
+    """Return the small stars of a partition's nodes."""
+    return _sent(*unionfind.small_star(*_ends(table)), partitions)
+
+
+def rooted(table: pa.Table) -> pa.Table:
+    """Return (address, cluster) of every document that has an edge here; equal rows may come from several partitions."""
+    nodes, roots = unionfind.components(*_ends(table))
+    return pa.table({"address": nodes, "cluster": roots})

@@ -5,51 +5,58 @@ one, and `copies`, how many rows share the text (on every one of them; 0 for row
 
 Texts are compared by the MurmurHash3 x64 128 of " ".join(text.split()): case and punctuation count, for `a+b` and `a-b`
 differ in code. Two of n different texts are taken for equal with probability n**2 / 2**129. The hashes are shuffled, so
-memory is bounded by the partition; the keeper is the first by (priority of the domain, doc_id, address).
+memory is bounded by the partition; the keeper is the first in the order of `pipeline.dedup.ranking`.
 """
 
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
 import pyarrow as pa
+from pydantic import Field
 
 from pipeline import schemas
-from pipeline.dedup import ranking
+from pipeline.dedup import losses, ranking
+from pipeline.dedup.ranking import Keeper
 from pipeline.kernels import hashing, whitespace
-from pipeline.stage import Params, Stage, Step
+from pipeline.ledger import Tally
+from pipeline.shuffle import Part
+from pipeline.stage import Stage, Step
 
 REASON = "exact_duplicate"
 _ROW_BYTES = 64
 
 
-class ExactParams(Params):
-    """Which copy stays: one of the domain that `priority` names first, then the one with the smallest doc_id."""
+class ExactParams(Keeper):
+    """Which copy stays; `source_cap` is a gate: the largest share of a domain that may be copies."""
 
-    priority: tuple[str, ...] = ()
+    source_cap: float | None = Field(None, gt=0, le=1, exclude=True)
 
 
 SCHEMA = schemas.mask(pa.field("keeper", schemas.DOC_ID), pa.field("copies", pa.int32(), nullable=False))
 
 
-def text_hashes(batch: pa.RecordBatch, *, order: tuple[str, ...], partitions: int) -> tuple[pa.RecordBatch, np.ndarray]:
+def text_hashes(batch: pa.RecordBatch, *, keeper: Keeper, partitions: int) -> tuple[pa.RecordBatch, np.ndarray]:
     """Return the hash, rank and address of each kept document, and the partition its hash belongs to."""
     rows = batch.filter(batch["keep"])
     hashes_N2 = hashing.murmur128(*whitespace.collapse(*schemas.text_buffers(rows["text"])))
     columns = {
         "low": pa.array(hashes_N2[:, 0]),
         "high": pa.array(hashes_N2[:, 1]),
-        "priority": pa.array(ranking.priority(rows["domain"], order)),
-        "doc_id": rows["doc_id"],
-        "address": rows["address"],
+        "rank": pa.array(ranking.ranks(rows, keeper)),
+        **{name: rows[name] for name in ("doc_id", "domain", "bytes", "address")},
     }
     return pa.record_batch(columns), (hashes_N2[:, 0] % np.uint64(partitions)).astype(np.uint32)
 
 
-def copies(table: pa.Table) -> pa.Table:
-    """Return address, keeper, copies and `drop` of the rows whose text more than one row has."""
-    low, high, priority, address = (table[name].to_numpy() for name in ("low", "high", "priority", "address"))
+def copies(part: Part) -> Iterator[pa.Table | Tally]:
+    """Yield address, keeper, copies and `drop` of the rows whose text more than one row has, and whose copies they are."""
+    table = part.table()
+    if table is None:
+        return
+    low, high, rank, address = (table[name].to_numpy() for name in ("low", "high", "rank", "address"))
     ids_N2 = schemas.doc_ids(table["doc_id"])
-    order = ranking.best_first(low, high, priority, ids_N2[:, 0], ids_N2[:, 1], address)
+    order = ranking.best_first(low, high, rank, ids_N2[:, 0], ids_N2[:, 1], address)
     low, high = low[order], high[order]
     first = np.ones(len(order), bool)
     first[1:] = (low[1:] != low[:-1]) | (high[1:] != high[:-1])
@@ -57,14 +64,20 @@ def copies(table: pa.Table) -> pa.Table:
     sizes = np.diff(starts, append=len(order))
     sizes_N, keepers_N = np.repeat(sizes, sizes), np.repeat(order[starts], sizes)
     many = sizes_N > 1
-    return pa.table(
-        {
-            "address": address[order[many]],
-            "keeper": schemas.doc_id_array(ids_N2[keepers_N[many]]),
-            "copies": sizes_N[many].astype(np.int32),
-            "drop": ~first[many],
-        }
-    )
+    found = _verdicts(table, order[many], keepers_N[many], sizes_N[many], ~first[many])
+    yield found.select(["address", "keeper", "copies", "drop"])
+    yield losses.counted(found.filter(found["drop"]))
+
+
+def _verdicts(table: pa.Table, rows: np.ndarray, keepers: np.ndarray, sizes: np.ndarray, drop: np.ndarray) -> pa.Table:
+    best = table.take(pa.array(keepers))
+    found = table.take(pa.array(rows)).select(["address", "doc_id", "domain", "bytes"])
+    for name, column in (("keeper", "doc_id"), ("keeper_domain", "domain"), ("keeper_address", "address")):
+        found = found.append_column(name, best[column])
+    more = {"copies": sizes.astype(np.int32), "similarity": np.ones(len(rows)), "drop": drop}
+    for name, values in more.items():
+        found = found.append_column(name, pa.array(values))
+    return found
 
 
 def mask_batch(batch: pa.RecordBatch, rows: pa.Table | None) -> pa.RecordBatch:
@@ -84,17 +97,29 @@ def mask_batch(batch: pa.RecordBatch, rows: pa.Table | None) -> pa.RecordBatch:
 def exact(step: Step, params: ExactParams) -> None:
     """Shuffle the hashes, find the copies, send the decisions home."""
     partitions = step.partitions(step.inputs["documents"].manifest.rows * _ROW_BYTES)
+    columns = tuple(dict.fromkeys((*params.columns(), "text", "domain", "bytes", "address")))
     blocks = step.scatter(
-        partial(text_hashes, order=params.priority, partitions=partitions),
-        columns={"documents": ("doc_id", "text", "domain", "address"), "mask": ("keep",)},
+        partial(text_hashes, keeper=ranking.only(params), partitions=partitions),
+        columns={"documents": columns, "mask": ("keep",), **params.scores()},
         partitions=partitions,
     )
-    step.map_shards(
+    home = step.parts_to_shards(blocks, copies)
+    totals = step.map_shards(
         mask_batch,
         columns={"documents": ("domain", "bytes", "address"), "mask": schemas.MASK},
         schema=SCHEMA,
-        addressed=step.to_shards(blocks, copies),
+        addressed=home,
+        tally=losses.lost,
     )
+    step.note(**totals, **losses.noted(step, home.tally))
 
 
-EXACT = Stage("dedup.exact", version=1, params=ExactParams, inputs=("documents",), run=exact, optional=("mask",))
+EXACT = Stage(
+    "dedup.exact",
+    version=2,
+    params=ExactParams,
+    inputs=("documents",),
+    run=exact,
+    optional=("mask", "scores"),
+    gate=losses.within_cap,
+)

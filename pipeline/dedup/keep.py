@@ -1,184 +1,225 @@
-"""Drop a document when one that stays is so like it: near duplicates, decided by the true Jaccard similarity.
+"""Drop a document when one that stays is so like it: near duplicates, decided by verified similarities alone.
 
-Reads documents, bands and clusters (and an earlier mask); writes a mask with
+Reads documents and `similar` (and an earlier mask, and the mask of `dedup.exact`); writes a mask with
 
     keeper        doc_id of the kept document most like a dropped one (the better one of equals), null where kept
-    similarity    J of their word shingle sets, null where kept
-    cluster       doc_id of the best document of the cluster, null for a document that shares no band with another
+    similarity    J of their shingle sets, null where kept
+    containment   share of the dropped document's shingles that the keeper has, null where kept
+    cluster       the smallest doc_id among the documents that verified pairs connect with this one, null without a pair
     cluster_size  documents in the cluster; 1 for a document without one, 0 for a document dropped earlier
+    copies        rows that have exactly this text; 1 where exact copies were not looked for
 
-Within a cluster the documents are taken best first; one is dropped if a document that stays, and shares a band with it,
-has J >= threshold, else it stays. So every dropped document has a kept one that like, whatever the bands proposed: no
-chain of small changes removes a text that nothing kept resembles.
+A document goes if one of the better documents like it stays, else it stays (see `pipeline.kernels.settle`). So every
+dropped document has a kept one that like it: no chain of small changes removes a text that nothing kept resembles.
+Rows that `dedup.exact` dropped keep its keeper and copies, with similarity 1.
 
-Best first means, by `keep`:
-
-    longest          (bytes from most to fewest, doc_id, address)
-    source_priority  (place of the domain in `priority`, bytes from most to fewest, doc_id, address)
-
-The address decides only between rows of one doc_id, which are of one text and domain. The texts of clustered documents
-are shuffled by cluster; a partition holds some 64 MiB, or its largest cluster.
+The pairs, without text, are shuffled by cluster; a partition larger than the memory of a task is worked off in pieces
+by cluster.
 """
 
 import operator
 from collections.abc import Iterator
 from functools import partial
-from typing import Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from pipeline import schemas
-from pipeline.dedup import bands, ranking
-from pipeline.kernels import jaccard, lsh, shingles
+from pipeline.dedup import cluster, losses, similar
+from pipeline.dedup.ranking import best_first
+from pipeline.kernels import lsh, settle
 from pipeline.ledger import Tally
+from pipeline.shuffle import Part
 from pipeline.stage import Params, Stage, Step
 
 REASON = "near_duplicate"
-_RUN_BYTES = 1 << 20
-_ROW_BYTES = 128
+_ENTRY_BYTES = 96
+_ROOM = 3
 _SIMILARITY_CLASSES = 20
+_SIZES = {"2": 2, "3 to 10": 10, "11 to 100": 100, "101 to 1,000": 1000}
 
 
 class KeepParams(Params):
-    """When a document goes, and which of several stays. `ngram` should be that of the bands."""
+    """No choice is left to make here; `source_cap` is a gate: the largest share of a domain that may be copies."""
 
-    threshold: float = Field(0.8, gt=0, le=1)
-    ngram: int = Field(5, ge=1, le=64)
-    keep: Literal["longest", "source_priority"] = "longest"
-    priority: tuple[str, ...] = ()
-
-    @model_validator(mode="after")
-    def _priority_is_given(self) -> "KeepParams":
-        if self.keep == "source_priority" and not self.priority:
-            raise ValueError("keep: source_priority needs `priority`, the domains from the best to the worst")
-        return self
+    source_cap: float | None = Field(None, gt=0, le=1, exclude=True)
 
 
 SCHEMA = schemas.mask(
     pa.field("keeper", schemas.DOC_ID),
     pa.field("similarity", pa.float32()),
+    pa.field("containment", pa.float32()),
     pa.field("cluster", schemas.DOC_ID),
     pa.field("cluster_size", pa.int32(), nullable=False),
+    pa.field("copies", pa.int32(), nullable=False),
 )
+_DECISIONS = pa.schema([pa.field("address", pa.uint64()), *list(SCHEMA)[2:7]])
+_OF_KEEPERS = ("keeper", "similarity", "containment", "keeper_domain", "keeper_address")
 
 
-def clustered(batch: pa.RecordBatch, *, partitions: int) -> tuple[pa.RecordBatch, np.ndarray]:
-    """Return the kept documents that are in clusters, and the partition of each one's cluster."""
-    rows = batch.filter(pc.and_(batch["keep"], batch["cluster"].is_valid())).drop_columns(["keep"])
-    return rows, lsh.spread(rows["cluster"].to_numpy(), partitions)
+def clustered(batch: pa.RecordBatch, rows: pa.Table | None, *, partitions: int) -> tuple[pa.RecordBatch, np.ndarray]:
+    """Return the documents that are in clusters, with their entries, and the partition of each one's cluster."""
+    places, clusters = _placed(batch, rows, "cluster")
+    order = np.argsort(places)
+    places, clusters = places[order], clusters[order]
+    found = batch.select(["address", "doc_id", "domain", "bytes", "similar"]).take(pa.array(places))
+    return found.append_column("group", pa.array(clusters)), lsh.spread(clusters, partitions)
 
 
-def decisions(table: pa.Table, params: KeepParams) -> pa.Table:
-    """Return address, keeper, similarity, cluster and cluster_size of the documents of whole clusters."""
-    table = table.combine_chunks()
-    table = table.take(pa.array(_best_first(table, params)))
-    sets_S, ends = shingle_sets(table["text"].combine_chunks(), params.ngram)
-    buckets_NB, _ = lsh.buckets(bands.matrix(table["bands"]))
-    keepers_N, similarities_N = jaccard.choose(sets_S, ends, buckets_NB, params.threshold)
-    ids_N2, kept_N = schemas.doc_ids(table["doc_id"]), keepers_N < 0
-    _, heads, clusters_N, sizes = np.unique(
-        table["cluster"].to_numpy(), return_index=True, return_inverse=True, return_counts=True
-    )
-    return pa.table(
-        {
-            "address": table["address"],
-            "keeper": schemas.doc_id_array(ids_N2[keepers_N], mask=kept_N),
-            "similarity": pa.array(similarities_N.astype(np.float32), mask=kept_N),
-            "cluster": schemas.doc_id_array(ids_N2[heads[clusters_N]]),
-            "cluster_size": sizes[clusters_N].astype(np.int32),
-        }
-    )
+def _placed(batch: pa.RecordBatch, rows: pa.Table | None, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return (place in the batch, value) of the rows sent to it, a place once."""
+    if rows is None or not rows.num_rows:
+        return np.zeros(0, np.int64), np.zeros(0, np.uint64)
+    addresses, first = np.unique(rows["address"].to_numpy(), return_index=True)
+    return (addresses - np.uint64(batch["address"][0].as_py())).astype(np.int64), rows[name].to_numpy()[first]
 
 
-def _best_first(table: pa.Table, params: KeepParams) -> np.ndarray:
-    ids_N2 = schemas.doc_ids(table["doc_id"])
-    keys = [-table["bytes"].to_numpy(), ids_N2[:, 0], ids_N2[:, 1], table["address"].to_numpy()]
-    if params.keep == "source_priority":
-        keys.insert(0, ranking.priority(table["domain"].combine_chunks(), params.priority))
-    return ranking.best_first(*keys)
+def decided(part: Part, *, memory_bytes: int) -> Iterator[pa.Table | Tally]:
+    """Yield the decisions about a partition's documents, a few whole clusters at a time, and what was counted."""
+    pieces = 1 + part.bytes() * _ROOM // memory_bytes
+    for piece in range(pieces):
+        batches = [batch.filter(pa.array(_piece_of(batch, pieces) == piece)) for batch in part.batches()]
+        if any(batch.num_rows for batch in batches):
+            table = decisions(pa.Table.from_batches(batches))
+            yield table.select(_DECISIONS.names)
+            yield _counted(table)
 
 
-def shingle_sets(texts: pa.Array, ngram: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return (distinct shingles uint64 [S], offsets int64 [N + 1]) of each text."""
-    data, offsets = shingles.plain(*schemas.text_buffers(texts))
-    sets, counts = [np.zeros(0, np.uint64)], [np.zeros(1, np.int64)]
-    for first, end in shingles.runs(offsets, _RUN_BYTES):
-        found_S, ends = jaccard.distinct(*shingles.hashes(data, offsets[first : end + 1], ngram))
-        sets.append(found_S)
-        counts.append(np.diff(ends))
-    return np.concatenate(sets), np.cumsum(np.concatenate(counts))
+def _piece_of(batch: pa.RecordBatch, pieces: int) -> np.ndarray:
+    # Another hash than that of the partition, whose clusters would all be of one piece.
+    return lsh.spread(batch["group"].to_numpy() ^ np.uint64(0x5851F42D4C957F2D), 1 << 31) % pieces
+
+
+def decisions(table: pa.Table) -> pa.Table:
+    """Return the decision about each document of whole clusters, by address; null keepers stay."""
+    table = table.take(pc.sort_indices(table["address"])).combine_chunks()
+    addresses, ids_N2 = table["address"].to_numpy(), schemas.doc_ids(table["doc_id"])
+    offsets, entries = similar.entries(table["similar"])
+    edges_N = settle.keepers(offsets, _places(addresses, entries), entries.field("similarity").to_numpy())
+    stays = edges_N < 0
+    chosen = entries.take(pa.array(np.maximum(edges_N, 0), mask=stays))
+    clusters_N, sizes = _named(table["group"].to_numpy(), ids_N2)
+    columns = {
+        "address": addresses,
+        "keeper": chosen.field("doc_id"),
+        "similarity": pc.cast(chosen.field("similarity"), pa.float32()),
+        "containment": pc.cast(chosen.field("containment"), pa.float32()),
+        "cluster": schemas.doc_id_array(ids_N2[clusters_N]),
+        "cluster_size": sizes.astype(np.int32),
+        "keeper_domain": chosen.field("domain"),
+        "domain": table["domain"],
+        "bytes": table["bytes"],
+        "doc_id": table["doc_id"],
+        "keeper_address": chosen.field("address"),
+    }
+    return pa.table({name: _nulled(column, stays if name in _OF_KEEPERS else None) for name, column in columns.items()})
+
+
+def _nulled(column: "pa.Array | pa.ChunkedArray | np.ndarray", empty: np.ndarray | None) -> Any:
+    # A field of a struct that is null is not itself null.
+    return column if empty is None else pc.if_else(pa.array(empty), pa.scalar(None, column.type), column)
+
+
+def _places(addresses: np.ndarray, entries: pa.StructArray) -> np.ndarray:
+    """Return the place of each entry's document among sorted addresses, `settle.OUTSIDE` where it is not there."""
+    others = entries.field("address").to_numpy()
+    places = np.minimum(np.searchsorted(addresses, others), len(addresses) - 1)
+    return np.where(addresses[places] == others, places, settle.OUTSIDE)
+
+
+def _named(groups: np.ndarray, ids_N2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (place of the document that names the cluster of each document, size of the cluster)."""
+    order = best_first(groups, ids_N2[:, 0], ids_N2[:, 1])
+    starts = lsh.buckets(groups[order])
+    sizes = np.diff(starts)
+    names, counts = np.empty(len(groups), np.int64), np.empty(len(groups), np.int64)
+    names[order], counts[order] = np.repeat(order[starts[:-1]], sizes), np.repeat(sizes, sizes)
+    return names, counts
+
+
+def _counted(table: pa.Table) -> Tally:
+    """Return clusters by size, dropped documents by similarity, and what was taken from which source."""
+    heads = table.filter(pc.equal(table["cluster"], table["doc_id"]))["cluster_size"].to_numpy()
+    names = [*_SIZES, "over 1,000"]
+    classes = np.bincount(np.searchsorted(list(_SIZES.values()), heads), minlength=len(names)).tolist()
+    sizes = {name: count for name, count in zip(names, classes, strict=True) if count}
+    tally: Tally = {"clusters": len(heads), "documents_in_clusters": table.num_rows, "cluster_sizes": sizes}
+    dropped = table.filter(table["keeper"].is_valid())
+    return tally | {"similarity": _similarity_classes(dropped["similarity"].to_numpy())} | losses.counted(dropped)
+
+
+def _similarity_classes(similarities: np.ndarray) -> Tally:
+    """Return counts in classes of 0.05 named by their lower end."""
+    classes = np.floor(similarities.astype(np.float64) * _SIMILARITY_CLASSES + 1e-6).astype(np.int64)
+    counts = np.bincount(classes, minlength=_SIMILARITY_CLASSES + 1)
+    return {f"{i / _SIMILARITY_CLASSES:.2f}": int(n) for i, n in enumerate(counts) if n}
 
 
 def mask_batch(batch: pa.RecordBatch, rows: pa.Table | None) -> pa.RecordBatch:
     """Return the decisions about a batch, given those about its clustered documents."""
+    found = _home(batch, rows)
+    drop = found["keeper"].is_valid()
+    columns = schemas.decide(batch, drop, REASON) | {name: found[name] for name in SCHEMA.names[2:7]}
+    columns["cluster_size"] = pc.coalesce(found["cluster_size"], pc.cast(batch["keep"], pa.int32()))
+    if "keeper" in batch.schema.names:
+        copied = pc.and_(pc.invert(batch["keep"]), batch["keeper"].is_valid())
+        one = pa.scalar(1.0, pa.float32())
+        columns["keeper"] = pc.if_else(copied, batch["keeper"], columns["keeper"])
+        columns |= {name: pc.if_else(copied, one, columns[name]) for name in ("similarity", "containment")}
+    alone = pa.array(np.ones(batch.num_rows, np.int32))
+    columns["copies"] = batch["copies"] if "copies" in batch.schema.names else alone
+    return pa.record_batch(columns, schema=SCHEMA)
+
+
+def _home(batch: pa.RecordBatch, rows: pa.Table | None) -> dict[str, pa.Array]:
+    """Return the columns of the decisions for every row of the batch, null for those without one."""
     number = batch.num_rows
     if rows is None or not rows.num_rows:
-        home = pa.nulls(number, pa.int64())
-        rows = _NO_DECISIONS
-    else:
-        places = (rows["address"].to_numpy() - batch["address"][0].as_py()).astype(np.int64)
-        home_N, none_N = np.zeros(number, np.int64), np.ones(number, bool)
-        home_N[places], none_N[places] = np.arange(len(places)), False
-        home = pa.array(home_N, mask=none_N)
-    found = {name: rows[name].combine_chunks().take(home) for name in SCHEMA.names[2:]}
-    alone = pc.cast(batch["keep"], pa.int32())
-    found["cluster_size"] = pc.coalesce(found["cluster_size"], alone)
-    return pa.record_batch(schemas.decide(batch, found["keeper"].is_valid(), REASON) | found, schema=SCHEMA)
+        return {field.name: pa.nulls(number, field.type) for field in _DECISIONS}
+    places = (rows["address"].to_numpy() - np.uint64(batch["address"][0].as_py())).astype(np.int64)
+    home_N, none_N = np.zeros(number, np.int64), np.ones(number, bool)
+    home_N[places], none_N[places] = np.arange(len(places)), False
+    home = pa.array(home_N, mask=none_N)
+    return {name: rows[name].combine_chunks().take(home) for name in _DECISIONS.names}
 
 
-_NO_DECISIONS = pa.schema([pa.field("address", pa.uint64()), *list(SCHEMA)[2:]]).empty_table()
-
-
-def similarity_classes(batch: pa.RecordBatch, result: pa.RecordBatch) -> Tally:
-    """Return how many documents were dropped at which similarity, in classes of 0.05 named by their lower end."""
-    similarities = result["similarity"].drop_null().to_numpy().astype(np.float64)
-    classes = np.floor(similarities * _SIMILARITY_CLASSES + 1e-6).astype(np.int64)
-    counts = np.bincount(classes, minlength=_SIMILARITY_CLASSES + 1)
-    return {"similarity": {f"{i / _SIMILARITY_CLASSES:.2f}": int(n) for i, n in enumerate(counts) if n}}
-
-
-def bytes_in_clusters(batches: Iterator[pa.RecordBatch], width: int) -> int:
-    """Return how many bytes the clustered documents of a shard will be in the shuffle, with `width` of bands each."""
-    total = 0
-    for batch in batches:
-        sizes = batch["bytes"].filter(batch["cluster"].is_valid())
-        total += (pc.sum(sizes).as_py() or 0) + len(sizes) * (_ROW_BYTES + width)
-    return total
+def entry_bytes(batches: Iterator[pa.RecordBatch]) -> int:
+    """Return about how many bytes the entries of a shard will be in the shuffle."""
+    return _ENTRY_BYTES * sum(len(batch["similar"].flatten()) for batch in batches)
 
 
 def keep(step: Step, params: KeepParams) -> None:
-    """Shuffle the clustered texts by cluster, decide within each, send the decisions home."""
-    width = 8 * int(step.inputs["bands"].manifest.params["bands"])
-    measure, narrow = partial(bytes_in_clusters, width=width), {"documents": ("bytes",), "clusters": ("cluster",)}
-    partitions = step.partitions(step.fold(measure, operator.add, columns=narrow) or 0)
+    """Shuffle the entries by cluster, decide within each, send the decisions home."""
+    partitions = step.partitions(step.fold(entry_bytes, operator.add, columns={"similar": ("similar",)}) or 0)
     blocks = step.scatter(
         partial(clustered, partitions=partitions),
-        columns={
-            "documents": ("doc_id", "text", "domain", "bytes", "address"),
-            "bands": ("bands",),
-            "clusters": ("cluster",),
-            "mask": ("keep",),
-        },
+        columns={"documents": ("doc_id", "domain", "bytes", "address"), "similar": ("similar",)},
         partitions=partitions,
+        addressed=cluster.members(step, partitions),
     )
+    home = step.parts_to_shards(blocks, partial(decided, memory_bytes=step.memory_bytes))
+    exact = {"exact": ("keeper", "copies")} if "exact" in step.inputs else {}
     totals = step.map_shards(
         mask_batch,
-        columns={"documents": ("domain", "bytes", "address"), "mask": schemas.MASK},
+        columns={"documents": ("domain", "bytes", "address"), "mask": schemas.MASK, **exact},
         schema=SCHEMA,
-        addressed=step.to_shards(blocks, partial(decisions, params=params)),
-        tally=similarity_classes,
+        addressed=home,
+        tally=losses.lost,
     )
-    step.note(**totals)
+    counts = {"clusters": 0, "documents_in_clusters": 0, "cluster_sizes": {}, "similarity": {}}
+    found = {name: home.tally.get(name, nothing) for name, nothing in counts.items()}
+    step.note(**found, **totals, **losses.noted(step, home.tally))
 
 
 KEEP = Stage(
     "dedup.keep",
-    version=1,
+    version=2,
     params=KeepParams,
-    inputs=("documents", "bands", "clusters"),
+    inputs=("documents", "similar"),
     run=keep,
-    optional=("mask",),
+    optional=("mask", "exact"),
+    gate=losses.within_cap,
 )

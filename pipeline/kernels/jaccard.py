@@ -1,22 +1,15 @@
-"""Exact Jaccard similarity of shingle sets, and which documents stay when every other must be unlike those that stay.
+"""Exact Jaccard similarity and containment of shingle sets.
 
-Letters: N documents, S shingles in all of them, B bands. Shingles are hashes that are already mixed, so a table takes
+Letters: N documents, S shingles in all of them, E pairs. Shingles are hashes that are already mixed, so a table takes
 their low bits. Two different shingles are taken for one with probability 2**-64.
 
-    J(A, B) = |A and B| / |A or B|
-
-`choose` goes through the documents best first and keeps a document unless a kept one in one of its buckets has
-J >= threshold. So, whatever the buckets proposed: every removed document has a kept one as like as that. (Connected
-components of pairs do not promise it: a chain of small changes ends in documents that share nothing.)
+    J(A, B) = |A and B| / |A or B|          containment of B in A = |A and B| / |B|
 """
 
 import numpy as np
 from numba import njit
 
 from pipeline.kernels.hashing import check_offsets, read_only
-
-CANDIDATES = 128
-"""How many kept documents of one bucket a document looks at. Buckets hold kept ones only, so few reach it."""
 
 _EMPTY = np.uint64(0)
 
@@ -33,42 +26,28 @@ def distinct(shingles_S: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, n
     return out_S[: out_offsets[-1]].copy(), out_offsets
 
 
-def similarities(sets_S: np.ndarray, offsets: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return float64, the Jaccard similarity of documents a[i] and b[i]; of two empty sets it is 0.
-
-    sets and offsets are what `distinct` returns; a and b are int64 numbers of documents.
-    """
-    offsets = np.ascontiguousarray(offsets, np.int64)
-    check_offsets(sets_S, offsets)
-    out = np.zeros(len(a), np.float64)
-    _similarity_all(read_only(sets_S), read_only(offsets), a.astype(np.int64), b.astype(np.int64), out)
-    return out
-
-
-def choose(
+def similarities(
     sets_S: np.ndarray,
     offsets: np.ndarray,
-    buckets_NB: np.ndarray,
-    threshold: float,
-    candidates: int = CANDIDATES,
+    documents_E: np.ndarray,
+    others_E: np.ndarray,
+    threshold: float = 0.0,
+    containment: float | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return (keeper int64 [N], similarity float64 [N]): of a removed document the kept one most like it, else -1, 0.
+    """Return (J, containment of the document in the other), float64 [E]; of two empty sets both are 0.
 
-    The documents come best first. Of keepers equally like it the better is named. A document without shingles is kept.
-    If more than `candidates` kept documents share one bucket, the last kept are looked at: kept longest first, those
-    are the nearest in length, and unequal lengths cannot be alike.
+    A pair with J below `threshold`, and containment below the one given, may come back as -1: it is left as soon as it
+    cannot be reached. Pairs of one document should follow each other; its set is looked up in a table made once.
 
-    sets and offsets are what `distinct` returns; buckets int32 [N, B] what `lsh.buckets` does. Time and memory are
-    linear in N and S for any buckets.
+    sets and offsets are what `distinct` returns; documents and others are int64 numbers of documents.
     """
     offsets = np.ascontiguousarray(offsets, np.int64)
     check_offsets(sets_S, offsets)
-    documents = len(offsets) - 1
-    keeper_N, similarity_N = np.full(documents, -1, np.int64), np.zeros(documents, np.float64)
-    newest = np.full(int(buckets_NB.max(initial=-1)) + 1, -1, np.int32)
-    arguments = (read_only(sets_S), read_only(offsets), np.ascontiguousarray(buckets_NB, np.int32), newest)
-    _choose_all(*arguments, float(threshold), candidates, keeper_N, similarity_N)
-    return keeper_N, similarity_N
+    jaccard_E, contained_E = np.zeros(len(documents_E), np.float64), np.zeros(len(documents_E), np.float64)
+    pairs = documents_E.astype(np.int64, copy=False), others_E.astype(np.int64, copy=False)
+    least = float(threshold), 2.0 if containment is None else float(containment)
+    _similarity_all(read_only(sets_S), read_only(offsets), *pairs, *least, jaccard_E, contained_E)
+    return jaccard_E, contained_E
 
 
 @njit(cache=True, nogil=True)
@@ -148,11 +127,17 @@ def _fill(table, shingles):
 
 
 @njit(cache=True, nogil=True)
-def _similarity(part, count, others, least):
-    """Return J of the set in `part` (of `count`) and `others`; something below `least` once it cannot be reached."""
-    both = count + len(others)
-    # J >= t means |A and B| >= t / (1 + t) (|A| + |B|); one less is asked for, so that rounding cannot matter.
-    misses = len(others) - (np.int64(least / (1.0 + least) * both) - 1)
+def _least_common(mine, theirs, threshold, containment):
+    """Return how many shingles two sets must share at least to matter; one less is asked for, against rounding."""
+    # J >= t means |A and B| >= t / (1 + t) (|A| + |B|).
+    least = threshold / (1.0 + threshold) * (mine + theirs)
+    return np.int64(min(least, containment * mine)) - 1
+
+
+@njit(cache=True, nogil=True)
+def _common(part, others, least):
+    """Return how many of the others are in the set; -1 once `least` cannot be reached."""
+    misses = len(others) - least
     common = 0
     for i in range(len(others)):
         if _has(part, others[i]):
@@ -160,54 +145,26 @@ def _similarity(part, count, others, least):
         else:
             misses -= 1
             if misses < 0:
-                return -1.0
-    return common / (both - common) if both else 0.0
+                return -1
+    return common
 
 
 @njit(cache=True, nogil=True)
-def _similarity_all(sets, offsets, a, b, out):
+def _similarity_all(sets, offsets, documents, others, threshold, containment, jaccard, contained):
     table = _table_for(_largest(offsets))
-    for i in range(len(a)):
-        mine = sets[offsets[a[i]] : offsets[a[i] + 1]]
-        part = _fill(table, mine)
-        out[i] = _similarity(part, len(mine), sets[offsets[b[i]] : offsets[b[i] + 1]], 0.0)
-
-
-@njit(cache=True, nogil=True)
-def _choose_all(sets, offsets, buckets, newest, threshold, candidates, keeper, similarity):
-    bands = buckets.shape[1]
-    older = np.full(buckets.shape, -1, np.int32)
-    seen_by = np.full(len(keeper), -1, np.int64)
-    table = _table_for(_largest(offsets))
-    part = table
-    for document in range(len(keeper)):
-        mine = sets[offsets[document] : offsets[document + 1]]
-        if len(mine) == 0:
+    part, filled = table, np.int64(-1)
+    for i in range(len(documents)):
+        mine = sets[offsets[documents[i]] : offsets[documents[i] + 1]]
+        theirs = sets[offsets[others[i]] : offsets[others[i] + 1]]
+        if len(mine) + len(theirs) == 0:
             continue
-        filled = False
-        for band in range(bands):
-            bucket = buckets[document, band]
-            other = newest[bucket] if bucket >= 0 else np.int32(-1)
-            for _ in range(candidates):
-                if other < 0:
-                    break
-                count = offsets[other + 1] - offsets[other]
-                least = max(threshold, similarity[document])
-                # J is at most the smaller count over the larger.
-                if seen_by[other] != document and min(count, len(mine)) >= least * max(count, len(mine)) * (1 - 1e-12):
-                    seen_by[other] = document
-                    if not filled:
-                        part, filled = _fill(table, mine), True
-                    found = _similarity(part, len(mine), sets[offsets[other] : offsets[other + 1]], least)
-                    better = found > similarity[document] or (
-                        found == similarity[document] and other < keeper[document]
-                    )
-                    if found >= threshold and better:
-                        keeper[document], similarity[document] = other, found
-                other = older[other, band]
-        if keeper[document] < 0:
-            for band in range(bands):
-                bucket = buckets[document, band]
-                if bucket >= 0:
-                    older[document, band] = newest[bucket]
-                    newest[bucket] = document
+        least = _least_common(len(mine), len(theirs), threshold, containment)
+        jaccard[i] = contained[i] = -1.0
+        if min(len(mine), len(theirs)) < least:
+            continue
+        if filled != documents[i]:
+            part, filled = _fill(table, mine), documents[i]
+        common = _common(part, theirs, least)
+        if common >= 0:
+            jaccard[i] = common / (len(mine) + len(theirs) - common)
+            contained[i] = common / len(mine) if len(mine) else 0.0

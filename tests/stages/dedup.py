@@ -4,24 +4,29 @@ import random
 from pathlib import Path
 
 from pipeline.corpus import Corpus
-from pipeline.dedup.cluster import CLUSTER, ClusterParams
 from pipeline.dedup.keep import KEEP, KeepParams
 from pipeline.dedup.match import MATCH, MatchParams
 from pipeline.dedup.sign import SIGN, SignParams
+from pipeline.dedup.verify import VERIFY, VerifyParams
 from tests.conftest import read, run_stage, write_documents
 
 Rows = list[tuple[str, str]]
 
 
 def near(
-    root: Path, documents: Corpus, sign: SignParams | None = None, keep: KeepParams | None = None, **mask
+    root: Path,
+    documents: Corpus,
+    sign: SignParams | None = None,
+    match: MatchParams | None = None,
+    verify: VerifyParams | None = None,
+    **more,
 ) -> Corpus:
-    """Run the four stages of near deduplication; return the mask."""
+    """Run the four stages of near deduplication; return the mask. `more` are the roles mask and exact."""
+    mask = {role: corpus for role, corpus in more.items() if role == "mask"}
     bands = run_stage(root / "sign", SIGN, sign or SignParams(), documents=documents, **mask)
-    pairs = run_stage(root / "match", MATCH, MatchParams(), bands=bands)
-    clusters = run_stage(root / "cluster", CLUSTER, ClusterParams(), bands=bands, pairs=pairs)
-    inputs = {"documents": documents, "bands": bands, "clusters": clusters, **mask}
-    return run_stage(root / "keep", KEEP, keep or KeepParams(), **inputs)
+    candidates = run_stage(root / "match", MATCH, match or MatchParams(), documents=documents, bands=bands, **mask)
+    similar = run_stage(root / "verify", VERIFY, verify or VerifyParams(), documents=documents, candidates=candidates)
+    return run_stage(root / "keep", KEEP, KeepParams(), documents=documents, similar=similar, **more)
 
 
 def answers(documents: Corpus, mask: Corpus) -> dict[tuple[str, str], dict]:
