@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import builds, explanation, preflight, starter
+from pipeline import builds, explanation, preflight, records, starter
 from pipeline.builds import Build, Watcher
 from pipeline.config import Profile, Recipe, load
 from pipeline.errors import ConfigError
@@ -33,7 +33,7 @@ class PlannedBuild:
 
     def table(self) -> list[dict[str, Any]]:
         """Return a row per step: name, stage, folder, state (kept or run), why, rows and bytes where they are known."""
-        record = builds.read_record(builds.folder_of(self.recipe, self.profile)) or {"steps": {}}
+        record = records.read_record(builds.folder_of(self.recipe, self.profile)) or {"steps": {}}
         return [self._row(step, record["steps"].get(step.name)) for step in self.steps]
 
     def _row(self, step: Planned, before: dict[str, Any] | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from pipeline import ledger, store
 from pipeline.config import Profile, Recipe
@@ -22,11 +22,10 @@ from pipeline.errors import ConfigError, DataError, PipelineError, StageError
 from pipeline.execution import runner_for
 from pipeline.execution.base import Retries, Runner, Settings
 from pipeline.plans import Planned
+from pipeline.records import BUILD, read_record
 from pipeline.stage import Step
 from pipeline.store import Earlier, Record
 from pipeline.tasks import Foreman
-
-BUILD = "build.json"
 
 
 class Watcher(Protocol):
@@ -60,22 +59,6 @@ class Build:
 def folder_of(recipe: Recipe, profile: Profile) -> Path:
     """Return the folder of the build's record."""
     return profile.root / "builds" / recipe.name
-
-
-def read_record(folder: Path) -> dict[str, Any] | None:
-    """Return the record of the last finished build in `folder`, or None.
-
-    Raises:
-        DataError: the record is not one of ours.
-    """
-    path = folder / BUILD
-    if not path.exists():
-        return None
-    try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return record if record["steps"] is not None else None
-    except (ValueError, KeyError, TypeError):
-        raise DataError(f"{path} is not the record of a build; delete it and build again") from None
 
 
 def open_build(folder: Path) -> Build:
@@ -142,7 +125,7 @@ def _execute(
         shutil.rmtree(root)
     store.begin(root, planned.identity())
     foreman = Foreman(planned.stage.name, root, runner(), _earlier(planned), watcher.shard)
-    inputs = {role: corpora[name] for role, name in planned.inputs.items()}
+    inputs = {role: corpora[name] for role, name in planned.inputs.items()} | dict(planned.outside)
     step = Step(
         planned.stage.name,
         root,

@@ -62,6 +62,17 @@ class Dedup(Frozen):
     priority: tuple[str, ...] = ()
     column: str | None = None
     source_cap: float | None = Field(None, gt=0, le=1)
+    earlier: tuple[str, ...] = ()
+    index: Literal["none", "own", "compact"] = "none"
+    withdraw: str | None = None
+
+    @model_validator(mode="after")
+    def _an_index_knows_both_kinds(self) -> "Dedup":
+        if (self.index != "none" or self.earlier) and not (self.exact and self.near):
+            raise ValueError("an index is of exact and of near copies: leave `exact` and `near` on, or leave it out")
+        if self.index == "compact" and not self.earlier:
+            raise ValueError("index: compact merges the indexes of `earlier` builds; name them, or say index: own")
+        return self
 
 
 class Labels(Frozen):
@@ -133,8 +144,9 @@ class Tokens(Frozen):
 class StepConfig(Frozen):
     """One node of the graph: a stage, its params, and which step or file plays each input.
 
-    A stage of one's own is `module:name`; its `version` is then declared here. An input is the name of a step, or
-    `file:PATH`. A new step `after` a deciding one reads its mask, and whatever read that one reads the new step's.
+    A stage of one's own is `module:name`; its `version` is then declared here. An input is the name of a step,
+    `file:PATH`, or `build:STAGE@BUILD` for what a stage made in an earlier build. A new step `after` a deciding one
+    reads its mask, and whatever read that one reads the new step's.
     """
 
     stage: str = ""

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import builds, describe_sequences, ledger, store
+from pipeline import builds, describe_sequences, ledger, records, store
 from pipeline.corpus import Corpus
 from pipeline.description import Description, split
 from pipeline.errors import ConfigError
@@ -54,7 +54,7 @@ def show(path: Path, *, row: int | None = None, verify: bool = False) -> Descrip
         return found
     raise ConfigError(
         f"{path} is nothing that `show` knows. It describes a corpus (a folder with {store.MANIFEST}), a build (with "
-        f"{builds.BUILD}), the root of builds, a Parquet file or a folder of them, plan.json, tokenizer.json, and a "
+        f"{records.BUILD}), the root of builds, a Parquet file or a folder of them, plan.json, tokenizer.json, and a "
         "fastText .bin."
     )
 
@@ -72,7 +72,7 @@ def _file(path: Path, row: int | None) -> Description | None:
         return parquet(path, [path], row)
     if start == FASTTEXT:
         return _model(path)
-    if path.suffix == ".json" and path.name not in (store.MANIFEST, builds.BUILD):
+    if path.suffix == ".json" and path.name not in (store.MANIFEST, records.BUILD):
         return _json(path)
     return None
 
@@ -82,7 +82,7 @@ def _ours(folder: Path, row: int | None, verify: bool) -> Description | None:
     corpus = store.open_corpus(folder)
     if corpus is not None:
         return corpus_of(corpus, row, verify)
-    if builds.read_record(folder) is not None:
+    if records.read_record(folder) is not None:
         return _build(builds.open_build(folder), row, verify)
     return None
 
@@ -90,7 +90,7 @@ def _ours(folder: Path, row: int | None, verify: bool) -> Description | None:
 def _folder(folder: Path, row: int | None, verify: bool) -> Description | None:
     """Return the description of a root of builds (its only build, if there is one) or of a folder of Parquet."""
     root = folder.parent if folder.name in ("builds", "corpora") else folder
-    recorded = sorted(path.parent for path in root.glob(f"builds/*/{builds.BUILD}"))
+    recorded = sorted(path.parent for path in root.glob(f"builds/*/{records.BUILD}"))
     if len(recorded) == 1:
         return _ours(recorded[0], row, verify)
     if recorded or any(root.glob(f"corpora/*/{store.MANIFEST}")):
@@ -262,7 +262,7 @@ def _from_to(first: Mapping[str, Any], last: Mapping[str, Any]) -> list[dict[str
 
 
 def _root(root: Path, recorded: Sequence[Path]) -> Description:
-    rows = [{"build": p.name, "steps": len((builds.read_record(p) or {"steps": ()})["steps"])} for p in recorded]
+    rows = [{"build": p.name, "steps": len((records.read_record(p) or {"steps": ()})["steps"])} for p in recorded]
     corpora = sorted(path.parent.name for path in root.glob(f"corpora/*/{store.MANIFEST}"))
     summary = {"builds": len(rows), "corpora": len(corpora)}
     return Description("root", str(root), summary, {"builds": rows, "corpora": [{"corpus": name} for name in corpora]})

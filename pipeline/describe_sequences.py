@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import builds, store
+from pipeline import records, store
 from pipeline.corpus import DATA, Corpus
 from pipeline.description import Description, split
 from pipeline.errors import ConfigError, DataError
@@ -185,9 +185,9 @@ def _identity(corpus: Corpus) -> str | None:
 
 def _named(root: Path) -> Iterator[Path]:
     """Yield every tokenizer file that a recipe built on `root` names."""
-    for record in sorted(root.glob(f"builds/*/{builds.BUILD}")):
+    for record in sorted(root.glob(f"builds/*/{records.BUILD}")):
         try:
-            recipe = (builds.read_record(record.parent) or {}).get("recipe", {})
+            recipe = (records.read_record(record.parent) or {}).get("recipe", {})
         except DataError:
             continue
         given = [(recipe.get("tokens") or {}).get("tokenizer")]

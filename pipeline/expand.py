@@ -60,20 +60,46 @@ def _dedup(recipe: Recipe, steps: Steps, mask: dict[str, str]) -> dict[str, str]
     assert dedup is not None
     keeper: dict[str, Any] = {"keep": dedup.keep, "priority": dedup.priority, "column": dedup.column}
     documents = {"documents": "documents"}
+    better = documents | _scores(recipe, steps)
+    earlier = {f"earlier.{at}": f"build:dedup.index@{build}" for at, build in enumerate(dedup.earlier)}
     exact: dict[str, str] = {}
     if dedup.exact:
-        steps["exact"] = _step("dedup.exact", documents | mask, source_cap=dedup.source_cap, **keeper)
-        mask = exact = {"mask": "exact"}
+        steps["exact"] = _step("dedup.exact", better | mask | earlier, source_cap=dedup.source_cap, **keeper)
+        mask, exact = {"mask": "exact"}, {"exact": "exact"}
+    if dedup.withdraw:
+        steps["withdrawn"] = _step("dedup.withdraw", documents | {"ids": f"file:{dedup.withdraw}"} | mask | exact)
+        mask = {"mask": "withdrawn"}
     if dedup.near:
+        compared = mask
         sketch = {"ngram": dedup.ngram, "bands": dedup.bands, "rows": dedup.rows, "seed": recipe.seed}
         steps["bands"] = _step("dedup.sign", documents | mask, **sketch)
-        steps["candidates"] = _step("dedup.match", documents | {"bands": "bands"} | mask, **keeper)
+        steps["candidates"] = _step("dedup.match", better | {"bands": "bands"} | mask | earlier, **keeper)
         likeness = {"threshold": dedup.threshold, "containment": dedup.containment, "ngram": dedup.ngram}
-        steps["similar"] = _step("dedup.verify", documents | {"candidates": "candidates"}, **likeness)
-        roles = documents | {"similar": "similar"} | mask | {"exact": step for step in exact.values()}
-        steps["near"] = _step("dedup.keep", roles, source_cap=dedup.source_cap)
+        steps["similar"] = _step("dedup.verify", documents | {"candidates": "candidates"} | earlier, **likeness)
+        steps["near"] = _step(
+            "dedup.keep", documents | {"similar": "similar"} | mask | exact, source_cap=dedup.source_cap
+        )
         mask = {"mask": "near"}
+        if dedup.index != "none":
+            roles = better | {"bands": "bands", "compared": compared["mask"]} | mask
+            merged = earlier if dedup.index == "compact" else {}
+            steps["index"] = _step("dedup.index", roles | merged, compact=dedup.index == "compact", **keeper)
     return mask
+
+
+def _scores(recipe: Recipe, steps: Steps) -> dict[str, str]:
+    """Return who plays `scores` when the best score decides; the scores then come before deduplication."""
+    dedup, quality = recipe.dedup, recipe.quality
+    if dedup is None or dedup.keep != "best_score" or dedup.column is not None:
+        return {}
+    if quality is None or quality.model is None:
+        raise ConfigError(
+            "dedup.keep: best_score needs scores before deduplication: a `dedup.column` that holds them, or a "
+            "`quality.model` that was trained elsewhere"
+        )
+    roles = {"documents": "documents", "model": f"file:{quality.model}"}
+    steps["scores"] = _step("quality.score", roles, label=quality.label)
+    return {"scores": "scores"}
 
 
 def _quality(recipe: Recipe, steps: Steps, mask: dict[str, str]) -> dict[str, str]:
@@ -85,7 +111,8 @@ def _quality(recipe: Recipe, steps: Steps, mask: dict[str, str]) -> dict[str, st
         labels = {"positive": quality.positive.model_dump(), "negative": quality.negative.model_dump()}
         steps["model"] = _step("quality.train", documents | mask, **({"seed": recipe.seed} | labels | quality.train))
         model = "model"
-    steps["scores"] = _step("quality.score", documents | {"model": model} | mask, label=quality.label)
+    if "scores" not in steps:
+        steps["scores"] = _step("quality.score", documents | {"model": model} | mask, label=quality.label)
     tokens = {"tokens": "tokens"} if quality.by == "tokens" else {}
     if tokens and recipe.tokens is None:
         raise ConfigError("quality.by: to select by tokens the recipe needs a `tokens:` section; or select by bytes")

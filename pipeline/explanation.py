@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline import builds, store
+from pipeline import builds, records, store
 from pipeline.corpus import Corpus
 from pipeline.errors import ConfigError
 from pipeline.identity import SHORT, differences
@@ -53,13 +53,13 @@ def explain(left: Path, right: Path) -> list[Difference]:
 
 
 def _steps(path: Path) -> dict[str, Corpus]:
-    folder = path.parent if path.name in (store.MANIFEST, builds.BUILD) else path
+    folder = path.parent if path.name in (store.MANIFEST, records.BUILD) else path
     corpus = store.open_corpus(folder)
     if corpus is not None:
         return {"": corpus}
-    if builds.read_record(folder) is not None:
+    if records.read_record(folder) is not None:
         return dict(builds.open_build(folder).corpora)
-    raise ConfigError(f"{path} is neither a finished corpus (with {store.MANIFEST}) nor a build (with {builds.BUILD})")
+    raise ConfigError(f"{path} is neither a finished corpus (with {store.MANIFEST}) nor a build (with {records.BUILD})")
 
 
 def _corpora(step: str, left: Corpus, right: Corpus, seen: set[tuple[str, str]]) -> list[Difference]:

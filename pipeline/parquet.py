@@ -23,6 +23,8 @@ GROUP_ROWS = 1 << 17
 GROUP_BYTES = 16 << 20
 
 _DICTIONARY = {"domain", "reason"}
+_SORTED = {"key"}
+"""Columns that rise from row to row: the differences are what is written."""
 
 
 class ShardWriter:
@@ -40,6 +42,7 @@ class ShardWriter:
             compression="zstd",
             compression_level=3,
             use_dictionary=[name for name in schema.names if name in _DICTIONARY],
+            column_encoding=dict.fromkeys(_SORTED.intersection(schema.names), "DELTA_BINARY_PACKED") or None,
             write_statistics=[f.name for f in schema if _is_number(f.type)],
             write_page_checksum=True,
         )

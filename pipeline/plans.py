@@ -11,11 +11,13 @@ from pydantic import ValidationError
 from pipeline import identity, stages, store
 from pipeline.config import Profile, Recipe, StepConfig, suggestion
 from pipeline.corpus import Corpus
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, DataError
 from pipeline.expand import expand
+from pipeline.records import BUILD, corpus_of
 from pipeline.stage import Params, Stage
 
 FILE = "file:"
+OUTSIDE = "build:"
 INGEST = "ingest"
 
 
@@ -23,8 +25,9 @@ INGEST = "ingest"
 class Planned:
     """One step with everything resolved.
 
-    `inputs` are role -> the step that plays it; `files` role -> the file that does; `identities` what each of them is
-    by content. They, the stage and the params make the fingerprint, which names the folder.
+    `inputs` are role -> the step that plays it; `files` role -> the file that does; `outside` role -> the corpus of an
+    earlier build that does; `identities` what each of them is by content. They, the stage and the params make the
+    fingerprint, which names the folder.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Planned:
     files: Mapping[str, Path]
     identities: Mapping[str, str]
     sources: Mapping[str, Any] = field(default_factory=dict)
+    outside: Mapping[str, Corpus] = field(default_factory=dict)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -119,8 +123,9 @@ def _planned(
     prints: Mapping[str, str],
 ) -> Planned:
     stage = stages.find(config.stage, config.version, f"steps.{name}.stage")
-    inputs, files = _wired(name, stage, config, done, names)
+    inputs, files, outside = _wired(name, stage, config, done, names, root)
     identities = {role: done[step].fingerprint for role, step in inputs.items()}
+    identities |= {role: corpus.manifest.fingerprint for role, corpus in outside.items()}
     identities |= {role: store.checksum(path) for role, path in files.items()}
     is_ingest = stage.name == INGEST
     return Planned(
@@ -132,27 +137,42 @@ def _planned(
         files=files,
         identities=identities | (dict(prints) if is_ingest else {}),
         sources=dict(sources) if is_ingest else {},
+        outside=outside,
     )
 
 
 def _wired(
-    name: str, stage: Stage, config: StepConfig, done: Mapping[str, Planned], names: list[str]
-) -> tuple[dict[str, str], dict[str, Path]]:
+    name: str, stage: Stage, config: StepConfig, done: Mapping[str, Planned], names: list[str], root: Path
+) -> tuple[dict[str, str], dict[str, Path], dict[str, Corpus]]:
     roles = (*stage.inputs, *stage.optional)
-    inputs, files = {}, {}
+    inputs, files, outside = {}, {}, {}
     for role, reference in config.inputs.items():
         where = f"steps.{name}.inputs.{role}"
-        if role not in roles:
+        if role not in roles and f"{role.partition('.')[0]}.*" not in roles:
             raise ConfigError(f"{where}: {stage.name} has no such input{suggestion(role, list(roles))}")
         if reference.startswith(FILE):
             files[role] = _existing(Path(reference.removeprefix(FILE)), where)
+        elif reference.startswith(OUTSIDE):
+            outside[role] = _of_build(reference.removeprefix(OUTSIDE), root, where)
         elif reference in done:
             inputs[role] = reference
         else:
             raise ConfigError(f"{where}: {reference!r} is not a step{suggestion(reference, names)}")
     if missing := [role for role in stage.inputs if role not in config.inputs]:
         raise ConfigError(f"steps.{name}.inputs: {stage.name} also needs {', '.join(missing)}")
-    return inputs, files
+    return inputs, files, outside
+
+
+def _of_build(reference: str, root: Path, where: str) -> Corpus:
+    """Return what `STAGE@BUILD` names, BUILD being the folder of a finished build or its name under the root."""
+    stage, _, build = reference.partition("@")
+    folder = next((path for path in (Path(build), root / "builds" / build) if (path / BUILD).exists()), None)
+    if folder is None:
+        raise ConfigError(f"{where}: there is no finished build {build} (looked in {Path.cwd()} and {root / 'builds'})")
+    try:
+        return corpus_of(folder, stage)
+    except DataError as error:
+        raise ConfigError(f"{where}: {error}") from None
 
 
 def _existing(path: Path, where: str) -> Path:

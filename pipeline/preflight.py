@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,8 +47,9 @@ def check(recipe: Recipe, profile: Profile) -> tuple[list[Planned], SourceTotals
     sources: dict[str, SourceFiles] = with_checksums(report.sources, known)
     prints = {name: files.fingerprint for name, files in sources.items()}
     steps = plans.plan(recipe, profile, sources, prints)
+    by_name = {step.name: step for step in steps}
     for step in steps:
-        _ask(step)
+        _ask(step, by_name)
     rows, size = sum(s.rows for s in sources.values()), sum(s.text_bytes for s in sources.values())
     totals = SourceTotals(rows, size, (*report.notes, *_left_out(report)))
     _room(profile.root, steps, totals)
@@ -64,12 +65,15 @@ def _left_out(report: SourceReport) -> list[str]:
     ]
 
 
-def _ask(step: Planned) -> None:
-    """Let a stage look at its params and files before anything runs."""
-    if step.stage.check is None:
-        return
+def _ask(step: Planned, steps: Mapping[str, Planned]) -> None:
+    """Let a stage look at its params, files and corpora of earlier builds before anything runs."""
     try:
-        step.stage.check(step.params, step.files)
+        if step.stage.check is not None:
+            step.stage.check(step.params, step.files)
+        if step.stage.agree is not None and step.outside:
+            wired = {role: steps[name] for role, name in step.inputs.items()}
+            inputs = {role: (s.stage.version, s.params.model_dump(mode="json")) for role, s in wired.items()}
+            step.stage.agree(inputs, step.outside)
     except PipelineError as error:
         raise ConfigError(f"steps.{step.name}: {error}") from None
 

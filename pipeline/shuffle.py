@@ -161,30 +161,27 @@ class Blocks:
         """Return the file of one map task."""
         return self.folder / block_name(source)
 
-    def part(self, partition: int) -> "Part":
-        """Return what was sent to `partition`, not yet read."""
-        return Part(self, partition)
-
     def read(self, partition: int) -> pa.Table | None:
         """Return all rows sent to `partition`, in the order of (map task, row); None if there are none.
 
         Raises:
             DataError: a file is not one of blocks, or was cut for another number of partitions.
         """
-        return self.part(partition).table()
+        return Part((self,), partition).table()
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One partition of a shuffle: read whole, or batch by batch when it may be larger than memory."""
+    """One partition of one or more rounds: read whole, or by batches when it may be larger than memory."""
 
-    blocks: Blocks
-    partition: int
+    rounds: tuple[Blocks, ...]
+    number: int
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the rows in the order of (map task, row), a block at a time."""
-        for source in range(self.blocks.sources):
-            yield from _blocks(self.blocks.path(source), self.partition, self.blocks.partitions)
+        for blocks in self.rounds:
+            for source in range(blocks.sources):
+                yield from _blocks(blocks.path(source), self.number, blocks.partitions)
 
     def table(self) -> pa.Table | None:
         """Return all rows, None if there are none."""
@@ -193,8 +190,8 @@ class Part:
 
     def bytes(self) -> int:
         """Return the bytes of the partition's blocks, without reading them."""
-        sizes = (_ranges(self.blocks.path(source), self.partition) for source in range(self.blocks.sources))
-        return sum(end - start for ranges in sizes for start, end in ranges)
+        files = (blocks.path(source) for blocks in self.rounds for source in range(blocks.sources))
+        return sum(end - start for path in files for start, end in _ranges(path, self.number))
 
 
 def block_name(source: int) -> str:

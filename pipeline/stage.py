@@ -47,6 +47,8 @@ class Stage:
     left unwired; a role of either kind may be played by a file, whose checksum is then its identity. `check(params,
     files by role)` raises a PipelineError for what can be refused before anything runs. `gate(params, corpus)` does so
     for a finished corpus that nothing may be built on, each time it is used: a limit is no part of what the corpus is.
+    `agree(inputs, outside)` does so for corpora of earlier builds that do not fit the steps they meet; inputs are role
+    -> (version, params) of a step. An optional role called `name.*` may be played by several: name.0, name.1 ...
     """
 
     name: str
@@ -57,6 +59,7 @@ class Stage:
     optional: tuple[str, ...] = ()
     check: Callable[[Any, Mapping[str, Path]], None] | None = None
     gate: Callable[[Any, Corpus], None] | None = None
+    agree: Callable[[Mapping[str, tuple[int, Mapping[str, Any]]], Mapping[str, Corpus]], None] | None = None
 
 
 @dataclass
@@ -178,13 +181,15 @@ class Step:
         """
         return self.regroup_parts(blocks, partial(tasks.whole, fn=fn), partitions=partitions)
 
-    def regroup_parts(self, blocks: Blocks, fn: tasks.PartFn, *, partitions: int) -> Blocks:
+    def regroup_parts(self, blocks: Blocks | tuple[Blocks, ...], fn: tasks.PartFn, *, partitions: int) -> Blocks:
         """Do as `regroup`, but let `fn` read its part as it likes, so that it may be larger than memory.
 
-        `fn` yields (rows, destinations), and dicts of what it counted, whose sum is the `tally` of the result.
+        `fn` yields (rows, destinations), and dicts of what it counted, whose sum is the `tally` of the result. Rounds
+        that were cut into as many partitions may be worked off together.
         """
-        work = partial(tasks.regroup, fn=fn, blocks=replace(blocks, tally={}), partitions=partitions)
-        return self._blocks(work, _partition_tasks(blocks), partitions)
+        rounds = _several(blocks)
+        work = partial(tasks.regroup, fn=fn, rounds=rounds, partitions=partitions)
+        return self._blocks(work, _partition_tasks(rounds[0]), partitions)
 
     def to_shards(
         self,
@@ -198,12 +203,12 @@ class Step:
 
     def parts_to_shards(
         self,
-        blocks: Blocks,
+        blocks: Blocks | tuple[Blocks, ...],
         fn: Callable[[Part], Iterator[pa.Table | Tally]],
         *,
         role: str = "documents",
     ) -> Blocks:
-        """Do as `to_shards`, but let `fn` read its part as it likes and yield tables and counts (see `regroup_parts`)."""
+        """Do as `to_shards`; `fn` reads its part as it likes and yields tables and counts (see `regroup_parts`)."""
         shards = len(self.inputs[role].manifest.shards)
         return self.regroup_parts(blocks, partial(tasks.homeward, fn=fn), partitions=max(shards, 1))
 
@@ -218,6 +223,17 @@ class Step:
         """Shuffle, last round: write one shard per partition. `fn` is not called for a partition without rows."""
         work = partial(tasks.gather, fn=fn, blocks=blocks, schema=schema, tally=tally)
         return self.produce(work, _partition_tasks(blocks))
+
+    def send(
+        self,
+        fn: Callable[[Any], Iterator[tuple[pa.RecordBatch, np.ndarray]]],
+        payloads: Sequence[Any],
+        *,
+        partitions: int,
+    ) -> Blocks:
+        """Shuffle, first round, of what is not a role's shards: `fn(payload)` yields rows and their destinations."""
+        todo = LazySequence(len(payloads), lambda index: Task(part(index), payload=payloads[index]))
+        return self._blocks(partial(tasks.send, fn=fn, partitions=partitions), todo, partitions)
 
     def fold(
         self,

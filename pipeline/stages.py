@@ -13,6 +13,8 @@ STAGES: dict[str, str] = {
     "dedup.match": "pipeline.dedup.match:MATCH",
     "dedup.verify": "pipeline.dedup.verify:VERIFY",
     "dedup.keep": "pipeline.dedup.keep:KEEP",
+    "dedup.index": "pipeline.dedup.index:INDEX",
+    "dedup.withdraw": "pipeline.dedup.withdraw:WITHDRAW",
     "quality.train": "pipeline.quality.train:TRAIN",
     "quality.score": "pipeline.quality.score:SCORE",
     "quality.select": "pipeline.quality.select:SELECT",

@@ -252,18 +252,32 @@ def scatter(
     return {"rows": writer.rows}
 
 
+def send(
+    task: Task,
+    attempt: Attempt,
+    *,
+    fn: Callable[[Any], Iterator[tuple[pa.RecordBatch, np.ndarray]]],
+    partitions: int,
+) -> Tally:
+    """Send what a payload yields to partitions."""
+    with BlockWriter(attempt.path(f"{task.key}.blocks"), partitions) as writer:
+        for rows, destinations in fn(task.payload):
+            writer.add(rows, destinations)
+    return {"rows": writer.rows}
+
+
 def regroup(
     task: Task,
     attempt: Attempt,
     *,
     fn: PartFn,
-    blocks: Blocks,
+    rounds: tuple[Blocks, ...],
     partitions: int,
 ) -> Tally:
     """Work off one partition, send the rows that come out to new partitions and add up what was counted."""
     totals: Tally = {}
     with BlockWriter(attempt.path(f"{task.key}.blocks"), partitions) as writer:
-        for made in fn(blocks.part(task.payload)):
+        for made in fn(Part(rounds, task.payload)):
             if isinstance(made, dict):
                 ledger.add(totals, made)
             else:
@@ -278,7 +292,7 @@ def whole(part: Part, *, fn: Callable[[pa.Table], Sent]) -> Iterator[Sent]:
 
 
 def homeward(part: Part, *, fn: Callable[[Part], Iterator[pa.Table | Tally]]) -> Iterator[Sent | Tally]:
-    """Yield the tables of `fn(part)` with the shard ordinal of every row's address as its destination, and its counts."""
+    """Yield the tables of `fn(part)`, each row for the shard that its address names, and the counts."""
     for made in fn(part):
         if isinstance(made, dict):
             yield made

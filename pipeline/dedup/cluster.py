@@ -29,7 +29,8 @@ def members(step: Step, partitions: int) -> Blocks:
     )
     forest = step.regroup(blocks, partial(joined, partitions=partitions), partitions=partitions)
     large = step.partitions(forest.tally.get("rows", 0) * _EDGE_BYTES) > 1
-    return step.to_shards(stars(step, forest) if large else step.regroup(forest, to_one, partitions=1), rooted)
+    joined_ = stars(step, forest) if large else step.regroup(forest, to_one, partitions=1)
+    return step.to_shards(joined_, partial(rooted, shards=len(step.inputs["documents"].manifest.shards)))
 
 
 def stars(step: Step, blocks: Blocks) -> Blocks:
@@ -90,7 +91,12 @@ def small_stars(table: pa.Table, *, partitions: int) -> Sent:
     return _sent(*unionfind.small_star(*_ends(table)), partitions)
 
 
-def rooted(table: pa.Table) -> pa.Table:
-    """Return (address, cluster) of every document that has an edge here; equal rows may come from several partitions."""
+def rooted(table: pa.Table, *, shards: int) -> pa.Table:
+    """Return (address, cluster) of every document that has an edge here; equal rows may come from several partitions.
+
+    Documents of earlier builds, whose ordinals are not below `shards`, are left out: they have no row in this build.
+    """
     nodes, roots = unionfind.components(*_ends(table))
+    new = nodes < np.uint64(shards << 32)
+    nodes, roots = nodes[new], roots[new]
     return pa.table({"address": nodes, "cluster": roots})

@@ -1,7 +1,8 @@
 """Drop all but one of the documents whose texts are equal up to white space.
 
-Reads documents (and an earlier mask); writes a mask with `keeper`, the doc_id of the document that stays for a dropped
-one, and `copies`, how many rows share the text (on every one of them; 0 for rows dropped earlier).
+Reads documents (an earlier mask, and the indexes of earlier builds, whose copy of a text wins); writes a mask with
+`keeper`, the doc_id of the document that stays for a dropped one, and `copies`, how many rows share the text (on every
+one of them; 0 for rows dropped earlier).
 
 Texts are compared by the MurmurHash3 x64 128 of " ".join(text.split()): case and punctuation count, for `a+b` and `a-b`
 differ in code. Two of n different texts are taken for equal with probability n**2 / 2**129. The hashes are shuffled, so
@@ -13,10 +14,11 @@ from functools import partial
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 
 from pipeline import schemas
-from pipeline.dedup import losses, ranking
+from pipeline.dedup import earlier, losses, ranking
 from pipeline.dedup.ranking import Keeper
 from pipeline.kernels import hashing, whitespace
 from pipeline.ledger import Tally
@@ -46,14 +48,20 @@ def text_hashes(batch: pa.RecordBatch, *, keeper: Keeper, partitions: int) -> tu
         "rank": pa.array(ranking.ranks(rows, keeper)),
         **{name: rows[name] for name in ("doc_id", "domain", "bytes", "address")},
     }
-    return pa.record_batch(columns), (hashes_N2[:, 0] % np.uint64(partitions)).astype(np.uint32)
+    return pa.record_batch(columns), earlier.range_of(hashes_N2[:, 0], partitions)
 
 
-def copies(part: Part) -> Iterator[pa.Table | Tally]:
-    """Yield address, keeper, copies and `drop` of the rows whose text more than one row has, and whose copies they are."""
+def copies(part: Part, *, indexes: tuple[earlier.Index, ...], shards: int) -> Iterator[pa.Table | Tally]:
+    """Yield address, keeper, copies and `drop` of the rows whose text more than one has, and whose copies they are.
+
+    Args:
+        shards: how many this build's documents have; a row with a higher ordinal is of an index, and not decided here.
+    """
     table = part.table()
     if table is None:
         return
+    if indexes:
+        table = pa.concat_tables([table, *_known(table, part, indexes)]).combine_chunks()
     low, high, rank, address = (table[name].to_numpy() for name in ("low", "high", "rank", "address"))
     ids_N2 = schemas.doc_ids(table["doc_id"])
     order = ranking.best_first(low, high, rank, ids_N2[:, 0], ids_N2[:, 1], address)
@@ -65,8 +73,24 @@ def copies(part: Part) -> Iterator[pa.Table | Tally]:
     sizes_N, keepers_N = np.repeat(sizes, sizes), np.repeat(order[starts], sizes)
     many = sizes_N > 1
     found = _verdicts(table, order[many], keepers_N[many], sizes_N[many], ~first[many])
+    found = found.filter(pc.less(found["address"], pa.scalar(shards << 32, pa.uint64())))
     yield found.select(["address", "keeper", "copies", "drop"])
     yield losses.counted(found.filter(found["drop"]))
+
+
+def _known(table: pa.Table, part: Part, indexes: tuple[earlier.Index, ...]) -> Iterator[pa.Table]:
+    """Yield the rows of the indexes whose hash is in the table, all better than its rows, the earliest index first."""
+    wanted, parts = np.unique(table["low"].to_numpy()), part.rounds[0].partitions
+    for place, index in enumerate(indexes):
+        for rows in index.rows(earlier.TEXTS, part.number, parts, wanted):
+            rank = np.full(rows.num_rows, np.iinfo(np.int64).min + place)
+            columns = {"low": rows["key"], "high": rows["high"], "rank": rank, "doc_id": rows["doc_id"]}
+            columns |= {
+                "domain": rows["domain"],
+                "bytes": np.zeros(rows.num_rows, np.int64),
+                "address": rows["address"],
+            }
+            yield pa.table(columns).cast(table.schema)
 
 
 def _verdicts(table: pa.Table, rows: np.ndarray, keepers: np.ndarray, sizes: np.ndarray, drop: np.ndarray) -> pa.Table:
@@ -96,14 +120,16 @@ def mask_batch(batch: pa.RecordBatch, rows: pa.Table | None) -> pa.RecordBatch:
 
 def exact(step: Step, params: ExactParams) -> None:
     """Shuffle the hashes, find the copies, send the decisions home."""
-    partitions = step.partitions(step.inputs["documents"].manifest.rows * _ROW_BYTES)
+    known = earlier.index_rows(step, earlier.TEXTS)
+    partitions = step.partitions((step.inputs["documents"].manifest.rows + known) * _ROW_BYTES)
     columns = tuple(dict.fromkeys((*params.columns(), "text", "domain", "bytes", "address")))
     blocks = step.scatter(
         partial(text_hashes, keeper=ranking.only(params), partitions=partitions),
         columns={"documents": columns, "mask": ("keep",), **params.scores()},
         partitions=partitions,
     )
-    home = step.parts_to_shards(blocks, copies)
+    work = partial(copies, indexes=earlier.indexes(step), shards=earlier.new_shards(step))
+    home = step.parts_to_shards(blocks, work)
     totals = step.map_shards(
         mask_batch,
         columns={"documents": ("domain", "bytes", "address"), "mask": schemas.MASK},
@@ -120,6 +146,6 @@ EXACT = Stage(
     params=ExactParams,
     inputs=("documents",),
     run=exact,
-    optional=("mask", "scores"),
+    optional=("mask", "scores", "earlier.*"),
     gate=losses.within_cap,
 )

@@ -77,13 +77,15 @@ def _placed(batch: pa.RecordBatch, rows: pa.Table | None, name: str) -> tuple[np
     return (addresses - np.uint64(batch["address"][0].as_py())).astype(np.int64), rows[name].to_numpy()[first]
 
 
-def decided(part: Part, *, memory_bytes: int) -> Iterator[pa.Table | Tally]:
+def decided(part: Part, *, memory_bytes: int, shards: int) -> Iterator[pa.Table | Tally]:
     """Yield the decisions about a partition's documents, a few whole clusters at a time, and what was counted."""
     pieces = 1 + part.bytes() * _ROOM // memory_bytes
     for piece in range(pieces):
         batches = [batch.filter(pa.array(_piece_of(batch, pieces) == piece)) for batch in part.batches()]
         if any(batch.num_rows for batch in batches):
             table = decisions(pa.Table.from_batches(batches))
+            # What an earlier build decided is not decided again.
+            table = table.filter(pc.less(table["address"], pa.scalar(shards << 32, pa.uint64())))
             yield table.select(_DECISIONS.names)
             yield _counted(table)
 
@@ -95,10 +97,12 @@ def _piece_of(batch: pa.RecordBatch, pieces: int) -> np.ndarray:
 
 def decisions(table: pa.Table) -> pa.Table:
     """Return the decision about each document of whole clusters, by address; null keepers stay."""
+    table = pa.concat_tables([table, _outsiders(table)])
     table = table.take(pc.sort_indices(table["address"])).combine_chunks()
     addresses, ids_N2 = table["address"].to_numpy(), schemas.doc_ids(table["doc_id"])
     offsets, entries = similar.entries(table["similar"])
-    edges_N = settle.keepers(offsets, _places(addresses, entries), entries.field("similarity").to_numpy())
+    others_E = np.searchsorted(addresses, entries.field("address").to_numpy())
+    edges_N = settle.keepers(offsets, others_E, entries.field("similarity").to_numpy())
     stays = edges_N < 0
     chosen = entries.take(pa.array(np.maximum(edges_N, 0), mask=stays))
     clusters_N, sizes = _named(table["group"].to_numpy(), ids_N2)
@@ -118,16 +122,21 @@ def decisions(table: pa.Table) -> pa.Table:
     return pa.table({name: _nulled(column, stays if name in _OF_KEEPERS else None) for name, column in columns.items()})
 
 
-def _nulled(column: "pa.Array | pa.ChunkedArray | np.ndarray", empty: np.ndarray | None) -> Any:
+def _nulled(column: Any, empty: np.ndarray | None) -> Any:
     # A field of a struct that is null is not itself null.
     return column if empty is None else pc.if_else(pa.array(empty), pa.scalar(None, column.type), column)
 
 
-def _places(addresses: np.ndarray, entries: pa.StructArray) -> np.ndarray:
-    """Return the place of each entry's document among sorted addresses, `settle.OUTSIDE` where it is not there."""
-    others = entries.field("address").to_numpy()
-    places = np.minimum(np.searchsorted(addresses, others), len(addresses) - 1)
-    return np.where(addresses[places] == others, places, settle.OUTSIDE)
+def _outsiders(table: pa.Table) -> pa.Table:
+    """Return a row for every document that others are like and that is not here: one an earlier build has kept."""
+    offsets, entries = similar.entries(table["similar"])
+    others, first = np.unique(entries.field("address").to_numpy(), return_index=True)
+    missing = ~np.isin(others, table["address"].to_numpy())
+    chosen = entries.take(pa.array(first[missing]))
+    groups = np.repeat(table["group"].to_numpy(), np.diff(offsets))[first[missing]]
+    columns = {name: chosen.field(name) for name in ("address", "doc_id", "domain")}
+    columns |= {"bytes": np.zeros(len(chosen), np.int64), "similar": pa.nulls(len(chosen), table["similar"].type)}
+    return pa.table(columns | {"group": groups}).cast(table.schema)
 
 
 def _named(groups: np.ndarray, ids_N2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -200,7 +209,8 @@ def keep(step: Step, params: KeepParams) -> None:
         partitions=partitions,
         addressed=cluster.members(step, partitions),
     )
-    home = step.parts_to_shards(blocks, partial(decided, memory_bytes=step.memory_bytes))
+    shards = len(step.inputs["documents"].manifest.shards)
+    home = step.parts_to_shards(blocks, partial(decided, memory_bytes=step.memory_bytes, shards=shards))
     exact = {"exact": ("keeper", "copies")} if "exact" in step.inputs else {}
     totals = step.map_shards(
         mask_batch,

@@ -4,12 +4,13 @@ The keeper of a dropped document may be of another domain: `sources` counts docu
 names a dropped document for each pair of domains, the one with the smallest doc_id, and its keeper.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.corpus import Corpus
+from pipeline.corpus import Corpus, Shard
 from pipeline.errors import DataError
 from pipeline.ledger import Tally, add
 from pipeline.stage import Step
@@ -50,12 +51,12 @@ def noted(step: Step, tally: Tally) -> Tally:
         domain, keeper_domain, doc_id, keeper, address, keeper_address = name.split("\t")
         if (domain, keeper_domain) not in found and len(found) < EXAMPLES:
             example = {"domain": domain, "keeper_domain": keeper_domain, "doc_id": doc_id, "keeper": keeper}
-            places = _place(shards, int(address), ""), _place(shards, int(keeper_address), "keeper_")
+            places = place(shards, int(address)), place(shards, int(keeper_address), "keeper_")
             found[domain, keeper_domain] = example | {"similarity": similarity} | places[0] | places[1]
     return {"sources": tally.get("sources", {}), "examples": list(found.values())}
 
 
-def _place(shards: Any, address: int, prefix: str) -> dict[str, Any]:
+def place(shards: Sequence[Shard], address: int, prefix: str = "") -> dict[str, Any]:
     """Return the shard and row of an address; nothing for a document of an earlier build."""
     shard = address >> 32
     return {f"{prefix}shard": shards[shard].name, f"{prefix}row": address & 0xFFFFFFFF} if shard < len(shards) else {}

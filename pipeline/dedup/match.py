@@ -1,18 +1,19 @@
 """Find the documents that share a band: for each, the better ones it has to be compared with.
 
-Reads documents, bands (and the latest mask, and scores if they decide which document is better); writes, co-partitioned
+Reads documents, bands (the latest mask, scores if they decide which document is better, and the indexes of earlier
+builds, whose documents are all better than new ones); writes, co-partitioned
 with documents,
 
     candidates  addresses of the better documents that share a band with this one, best first; null if there are none
     anchor      the first of them that was not met in a hot bucket, null if there is none: documents of one anchor are
                 likely to be compared with the same ones
 
-A key that up to `run` documents share gives all their pairs. A hotter one, boilerplate that a million pages share, gives
-each of them the `lsh.HUBS` best ones only: a star, which grows linearly. The manifest's facts count the keys by how many
-documents share them and name the hottest, each with the address of its best document.
+A key that up to `run` documents share gives all their pairs. A hotter one, boilerplate that a million pages share,
+gives each of them the `lsh.HUBS` best ones only: a star, which grows linearly. The manifest's facts count the keys by
+how many documents share them and name the hottest, each with the address of its best document.
 
-The rows (key, rank, document) are shuffled by key. A partition that is larger than the memory of a task is worked off in
-pieces by key; of a key that would not fit, the best rows are held and the others read once more.
+The rows (key, rank, document) are shuffled by key. A partition that is larger than the memory of a task is worked off
+in pieces by key; of a key that would not fit, the best rows are held and the others read once more.
 """
 
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from pipeline import schemas
-from pipeline.dedup import bands
+from pipeline.dedup import bands, earlier, losses
 from pipeline.dedup.ranking import Keeper, best_first, only, ranks
 from pipeline.kernels import lsh
 from pipeline.ledger import Tally
@@ -68,23 +69,53 @@ def keyed_rows(batch: pa.RecordBatch, *, keeper: Keeper, partitions: int) -> tup
     narrow = (ranks(rows, keeper), schemas.doc_ids(rows["doc_id"])[:, 0], rows["address"].to_numpy())
     columns = Keyed(keys_M, *(np.repeat(column, width) for column in narrow))
     # The key is a hash throughout; its upper half leaves the lower one for whoever cuts a partition further.
-    destinations = ((keys_M >> np.uint64(32)) % np.uint64(partitions)).astype(np.uint32)
-    return pa.record_batch(list(columns), names=list(Keyed._fields)), destinations
+    return pa.record_batch(list(columns), names=list(Keyed._fields)), earlier.range_of(keys_M, partitions)
 
 
-def candidate_rows(part: Part, *, run: int, memory_bytes: int) -> Iterator[pa.Table | Tally]:
-    """Yield (address, other, rank and id of the other, hot) for the pairs of a partition, and what was counted."""
+def candidate_rows(
+    part: Part, *, run: int, memory_bytes: int, indexes: tuple[earlier.Index, ...], shards: int
+) -> Iterator[pa.Table | Tally]:
+    """Yield (address, other, rank and id of the other, hot) for the pairs of a partition, and what was counted.
+
+    Args:
+        shards: how many this build's documents have; one with a higher ordinal is of an index and is the better one.
+    """
     pieces = 1 + part.bytes() * _ROOM // memory_bytes
     for piece in range(pieces):
         most = memory_bytes // (_ROOM * _ROW_BYTES) if pieces > 1 else None
-        rows = _grouped(_gathered(_rows_of(part, piece, pieces), run, most))
+        new = _gathered(_rows_of(part, piece, pieces), run, most)
+        rows = _grouped(_concatenated([new, *_known(new.keys, part, indexes, run)]))
         sizes = np.diff(lsh.buckets(rows.keys))
         cold = np.repeat(sizes <= run, sizes)
-        yield from _pairs(rows.at(cold))
+        yield from _pairs(rows.at(cold), shards)
         yield {"keys": _classes(sizes[sizes <= run])}
         if not cold.all():
-            again = _rows_of(part, piece, pieces) if most else iter([rows.at(~cold)])
+            again = _rows_of(part, piece, pieces) if most else iter([rows.at(~cold & _is_new(rows.addresses, shards))])
             yield from _stars(rows.at(~cold), again)
+
+
+def _is_new(addresses: np.ndarray, shards: int) -> np.ndarray:
+    return addresses < np.uint64(shards << 32)
+
+
+def _known(keys: np.ndarray, part: Part, indexes: tuple[earlier.Index, ...], run: int) -> Iterator[Keyed]:
+    """Yield the rows of the indexes that have one of the keys, at most run + 1 a key, and better than any new row."""
+    wanted = np.unique(keys)
+    for place, index in enumerate(indexes):
+        # In an index the best document of a key comes first; the earliest index comes before the others.
+        first = np.iinfo(np.int64).min + (place << 40)
+        held, last, count = [], np.uint64(0), 0
+        for table in index.rows(earlier.BANDS, part.number, part.rounds[0].partitions, wanted):
+            found, addresses = table["key"].to_numpy(), table["address"].to_numpy()
+            starts = lsh.buckets(found)
+            places = np.arange(len(found)) - np.repeat(starts[:-1], np.diff(starts))
+            # A key that began in the batch before goes on counting.
+            places[: starts[1]] += count if found[0] == last else 0
+            last, count = found[-1], int(places[-1]) + 1
+            chosen = places <= run
+            ids = np.zeros(int(chosen.sum()), np.uint64)
+            held.append(Keyed(found[chosen], first + places[chosen], ids, addresses[chosen]))
+        yield from held
 
 
 def _rows_of(part: Part, piece: int, pieces: int) -> Iterator[Keyed]:
@@ -94,7 +125,7 @@ def _rows_of(part: Part, piece: int, pieces: int) -> Iterator[Keyed]:
 
 
 def _gathered(batches: Iterator[Keyed], run: int, most: int | None) -> Keyed:
-    """Return all rows; but of a key with more than `run`, only run + 1 of the best when more than `most` would be held."""
+    """Return all rows; if more than `most` would be held, of a key with more than `run` only the best run + 1."""
     held, count = [Keyed(*(np.zeros(0, kind) for kind in (np.uint64, np.int64, np.uint64, np.uint64)))], 0
     for rows in batches:
         held.append(rows)
@@ -124,8 +155,10 @@ def _grouped(rows: Keyed) -> Keyed:
     return rows.at(best_first(*rows))
 
 
-def _pairs(rows: Keyed) -> Iterator[pa.Table]:
+def _pairs(rows: Keyed, shards: int) -> Iterator[pa.Table]:
     for better, worse in lsh.pairs(lsh.buckets(rows.keys), rows.addresses):
+        new = _is_new(rows.addresses[worse], shards)
+        better, worse = better[new], worse[new]
         yield _table(rows.at(better), rows.addresses[worse], hot=False)
 
 
@@ -206,7 +239,8 @@ def count_candidates(batch: pa.RecordBatch, result: pa.RecordBatch) -> Tally:
 def match(step: Step, params: MatchParams) -> None:
     """Shuffle by key, pair what shares one, send the pairs to the worse document's shard."""
     source = step.inputs["bands"].manifest
-    partitions = step.partitions(source.rows * int(source.params["bands"]) * _ROW_BYTES)
+    size = source.rows * int(source.params["bands"]) + earlier.index_rows(step, earlier.BANDS)
+    partitions = step.partitions(size * _ROW_BYTES)
     blocks = step.scatter(
         partial(keyed_rows, keeper=only(params), partitions=partitions),
         columns={
@@ -217,7 +251,14 @@ def match(step: Step, params: MatchParams) -> None:
         },
         partitions=partitions,
     )
-    home = step.parts_to_shards(blocks, partial(candidate_rows, run=params.run, memory_bytes=step.memory_bytes))
+    work = partial(
+        candidate_rows,
+        run=params.run,
+        memory_bytes=step.memory_bytes,
+        indexes=earlier.indexes(step),
+        shards=earlier.new_shards(step),
+    )
+    home = step.parts_to_shards(blocks, work)
     totals = step.map_shards(
         candidate_batch,
         columns={"documents": ("bytes", "address")},
@@ -236,8 +277,7 @@ def noted_keys(step: Step, tally: Tally) -> Tally:
     named = []
     for name, count in hottest:
         key, address = name.split()
-        place = {"shard": shards[int(address) >> 32].name, "row": int(address) & 0xFFFFFFFF}
-        named.append({"key": key, "documents": count, **place})
+        named.append({"key": key, "documents": count, **losses.place(shards, int(address))})
     return {"keys": sizes, "hot_keys": named}
 
 
@@ -247,5 +287,6 @@ MATCH = Stage(
     params=MatchParams,
     inputs=("documents", "bands"),
     run=match,
-    optional=("mask", "scores"),
+    optional=("mask", "scores", "earlier.*"),
+    agree=earlier.agree,
 )

@@ -1,7 +1,7 @@
 """Compare the candidates: the true Jaccard similarity of their shingle sets, and containment.
 
-Reads documents and candidates; writes, co-partitioned, `similar` (see `pipeline.dedup.similar`): of each document's
-candidates those that are like it,
+Reads documents and candidates (which may be documents of earlier builds, found by the same indexes); writes,
+co-partitioned, `similar` (see `pipeline.dedup.similar`): of each document's candidates those that are like it,
 
     J(A, B) >= threshold,  or, if asked, |A and B| / |B| >= containment  for the document B and the better one A.
 
@@ -16,7 +16,9 @@ bands x run documents.
 
 import operator
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -24,12 +26,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from pipeline.dedup import similar
+from pipeline.dedup import earlier, similar
 from pipeline.kernels import jaccard, lsh, shingles
 from pipeline.ledger import Tally
-from pipeline.schemas import text_buffers
-from pipeline.shuffle import Part
-from pipeline.stage import Params, Stage, Step
+from pipeline.schemas import DOC_ID, text_buffers
+from pipeline.shuffle import Blocks, Part
+from pipeline.stage import MAX_MAP_TASKS, Params, Stage, Step
 
 _RUN_BYTES = 1 << 20
 _ROW_BYTES = 64
@@ -53,12 +55,18 @@ def requests(batch: pa.RecordBatch, *, partitions: int) -> tuple[pa.RecordBatch,
     rows = batch.filter(batch["candidates"].is_valid())
     wanted = rows["candidates"].flatten().to_numpy()
     parts = np.repeat(_parts(rows, partitions), rows["candidates"].value_lengths().to_numpy())
-    pairs = np.unique(np.stack([wanted, parts.astype(np.uint64)], axis=1), axis=0) if len(wanted) else _NOTHING
+    pairs = _unique(wanted, parts)
     batch = pa.record_batch({"address": pairs[:, 0], "part": pairs[:, 1].astype(np.uint32)})
     return batch, (pairs[:, 0] >> np.uint64(32)).astype(np.uint32)
 
 
-_NOTHING = np.zeros((0, 2), np.uint64)
+def _unique(addresses: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """Return distinct (address, part), uint64 [M, 2], ascending."""
+    order = np.lexsort((parts, addresses))
+    pairs = np.stack([addresses[order], parts[order].astype(np.uint64)], axis=1)
+    new = np.ones(len(pairs), bool)
+    new[1:] = (pairs[1:] != pairs[:-1]).any(axis=1)
+    return pairs[new]
 
 
 def _parts(rows: pa.RecordBatch, partitions: int) -> np.ndarray:
@@ -77,17 +85,44 @@ def wanted_texts(batch: pa.RecordBatch, rows: pa.Table | None, *, partitions: in
     others |= ~np.isin(places, own)
     places, parts = places[others], parts[others]
     order = pa.array(np.concatenate([own, places]))
-    narrow = batch.select(["address", "doc_id", "domain", "text"]).take(order)
-    mine = pa.array(np.arange(len(order)) >= len(own))
-    columns = [*narrow.columns, *(_without(batch[name].take(order), mine) for name in ("candidates", "anchor"))]
-    names = [*narrow.schema.names, "candidates", "anchor"]
-    return pa.record_batch(columns, names=names), np.concatenate([own_parts[own], parts])
+    narrow = batch.select(_TEXTS.names[:4]).take(order)
+    asked = pa.array(np.arange(len(order)) >= len(own))
+    columns = [*narrow.columns, *(_without(batch[name].take(order), asked) for name in ("candidates", "anchor"))]
+    return pa.record_batch(columns, schema=_TEXTS), np.concatenate([own_parts[own], parts])
+
+
+_TEXTS = pa.schema(
+    [
+        pa.field("address", pa.uint64()),
+        pa.field("doc_id", DOC_ID),
+        pa.field("domain", pa.string()),
+        pa.field("text", pa.large_string()),
+        pa.field("candidates", pa.list_(pa.uint64())),
+        pa.field("anchor", pa.uint64()),
+    ]
+)
+
+
+def old_texts(shards: tuple[earlier.OldShard, ...], *, asked: Blocks) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+    """Yield those documents of earlier builds that are asked for and were kept, and the partition."""
+    for shard in shards:
+        rows = asked.read(shard.ordinal)
+        if rows is None:
+            continue
+        pairs = _unique(rows["address"].to_numpy(), rows["part"].to_numpy())
+        table = earlier.read_kept(shard, np.unique(pairs[:, 0] & np.uint64(0xFFFFFFFF)).astype(np.int64))
+        places = np.searchsorted(table["address"].to_numpy(), pairs[:, 0])
+        there = (places < table.num_rows) & np.isin(pairs[:, 0], table["address"].to_numpy())
+        found = table.take(pa.array(places[there])).combine_chunks()
+        nothing = [pa.nulls(found.num_rows, _TEXTS.field(name).type) for name in ("candidates", "anchor")]
+        columns = [found[name].combine_chunks() for name in _TEXTS.names[:4]]
+        yield pa.record_batch([*columns, *nothing], schema=_TEXTS), pairs[there, 1].astype(np.uint32)
 
 
 def _requested(batch: pa.RecordBatch, rows: pa.Table | None) -> tuple[np.ndarray, np.ndarray]:
     if rows is None or not rows.num_rows:
         return np.zeros(0, np.int64), np.zeros(0, np.uint32)
-    pairs = np.unique(np.stack([rows["address"].to_numpy(), rows["part"].to_numpy().astype(np.uint64)], axis=1), axis=0)
+    pairs = _unique(rows["address"].to_numpy(), rows["part"].to_numpy())
     return (pairs[:, 0] - np.uint64(batch["address"][0].as_py())).astype(np.int64), pairs[:, 1].astype(np.uint32)
 
 
@@ -130,8 +165,10 @@ def _compared(table: pa.Table, params: VerifyParams) -> Iterator[pa.Table | Tall
     table = table.take(pc.sort_indices(table["address"])).combine_chunks()
     addresses, candidates = table["address"].to_numpy(), table["candidates"].combine_chunks()
     counts = candidates.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
-    documents = np.repeat(np.arange(len(addresses)), counts)
-    others = np.searchsorted(addresses, candidates.flatten().to_numpy())
+    documents, wanted = np.repeat(np.arange(len(addresses)), counts), candidates.flatten().to_numpy()
+    others = np.minimum(np.searchsorted(addresses, wanted), len(addresses) - 1)
+    there = addresses[others] == wanted  # a document of an earlier build that was dropped there is not sent
+    documents, others = documents[there], others[there]
     sets_S, ends = shingle_sets(table["text"].combine_chunks(), params.ngram, params.unit)
     found, contained = jaccard.similarities(sets_S, ends, documents, others, params.threshold, params.containment)
     like = found >= params.threshold
@@ -180,11 +217,11 @@ def verify(step: Step, params: VerifyParams) -> None:
     """Ask for the texts, send them together, compare, send the similarities home."""
     narrow = {"documents": ("bytes",), "candidates": ("candidates",)}
     partitions = step.partitions(step.fold(bytes_compared, operator.add, columns=narrow) or 0)
-    shards = max(len(step.inputs["documents"].manifest.shards), 1)
+    old = earlier.old_shards(step)
     asked = step.scatter(
         partial(requests, partitions=partitions),
         columns={"candidates": ("candidates", "anchor", "address")},
-        partitions=shards,
+        partitions=max(earlier.new_shards(step) + len(old), 1),
     )
     texts = step.scatter(
         partial(wanted_texts, partitions=partitions),
@@ -192,9 +229,27 @@ def verify(step: Step, params: VerifyParams) -> None:
         partitions=partitions,
         addressed=asked,
     )
-    home = step.parts_to_shards(texts, partial(alike, params=params, memory_bytes=step.memory_bytes))
+    rounds = (texts, *_sent_by_earlier_builds(step, old, asked, partitions))
+    home = step.parts_to_shards(rounds, partial(alike, params=params, memory_bytes=step.memory_bytes))
     step.map_shards(similar_batch, columns={"documents": ("bytes", "address")}, schema=similar.SCHEMA, addressed=home)
     step.note(**{"pairs_compared": 0, "pairs_alike": 0} | {n: v for n, v in home.tally.items() if n != "rows"})
 
 
-VERIFY = Stage("dedup.verify", version=1, params=VerifyParams, inputs=("documents", "candidates"), run=verify)
+def _sent_by_earlier_builds(
+    step: Step, old: list[earlier.OldShard], asked: Blocks, partitions: int
+) -> Iterator[Blocks]:
+    groups = min(len(old), MAX_MAP_TASKS)
+    if groups:
+        bounds = [len(old) * g // groups for g in range(groups + 1)]
+        payloads = [tuple(old[first:end]) for first, end in pairwise(bounds)]
+        yield step.send(partial(old_texts, asked=replace(asked, tally={})), payloads, partitions=partitions)
+
+
+VERIFY = Stage(
+    "dedup.verify",
+    version=1,
+    params=VerifyParams,
+    inputs=("documents", "candidates"),
+    run=verify,
+    optional=("earlier.*",),
+)

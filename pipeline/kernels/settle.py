@@ -12,17 +12,14 @@ from numba import njit
 
 from pipeline.kernels.hashing import check_offsets
 
-OUTSIDE = -1
-"""An edge to a document that is not among the N and stays whatever happens here."""
-
 _OPEN, _WAITING, _STAYS, _GOES = 0, 1, 2, 3
 
 
 def keepers(offsets: np.ndarray, others_E: np.ndarray, similarity_E: np.ndarray) -> np.ndarray:
     """Return int64 [N]: of a document that goes, the edge to the one most like it that stays; -1 if it stays.
 
-    Of equally like ones the better is named. offsets int64 [N + 1], others int64 [E] (`OUTSIDE` allowed), similarity
-    float64 [E]. Time and memory are linear.
+    Of equally like ones the better is named. offsets int64 [N + 1], others int64 [E], similarity float64 [E]. Time and
+    memory are linear.
 
     Raises:
         ValueError: the edges run in a circle, so "better" was no order.
@@ -52,9 +49,9 @@ def _settle(offsets, others, similarity, edges):
             waits = False
             while following[document] < offsets[document + 1] and not waits:
                 other = others[following[document]]
-                if other >= 0 and state[other] == _WAITING:
+                if state[other] == _WAITING:
                     return False
-                waits = other >= 0 and state[other] == _OPEN
+                waits = state[other] == _OPEN
                 if waits:
                     stack[depth] = other
                     state[other] = _WAITING
@@ -72,7 +69,6 @@ def _settle(offsets, others, similarity, edges):
 def _likest(offsets, others, similarity, state, document):
     best = np.int64(-1)
     for edge in range(offsets[document], offsets[document + 1]):
-        stays = others[edge] < 0 or state[others[edge]] == _STAYS
-        if stays and (best < 0 or similarity[edge] > similarity[best]):
+        if state[others[edge]] == _STAYS and (best < 0 or similarity[edge] > similarity[best]):
             best = np.int64(edge)
     return best

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from pipeline import builds, ledger
+from pipeline import builds, ledger, records
 from pipeline.corpus import Manifest
 
 PACK = "tokens.pack"
@@ -55,7 +55,7 @@ class Evidence:
         Raises:
             DataError: the record is not one of ours.
         """
-        record = builds.read_record(build.folder) or {"steps": {}}
+        record = records.read_record(build.folder) or {"steps": {}}
         steps = tuple(
             Told(name, record["steps"].get(name, {}).get("roles", {}), corpus.manifest)
             for name, corpus in build.corpora.items()
