@@ -100,7 +100,7 @@ def _is_new(addresses: np.ndarray, shards: int) -> np.ndarray:
 
 def _known(keys: np.ndarray, part: Part, indexes: tuple[earlier.Index, ...], run: int) -> Iterator[Keyed]:
     """Yield the rows of the indexes that have one of the keys, at most run + 1 a key, and better than any new row."""
-    wanted = np.unique(keys)
+    wanted = np.sort(keys) if indexes else keys
     for place, index in enumerate(indexes):
         # In an index the best document of a key comes first; the earliest index comes before the others.
         first = np.iinfo(np.int64).min + (place << 40)

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 import numpy as np
 from numba import njit
 
+from pipeline.kernels.hashing import read_only
+
 HUBS = 4
 """Centres of a star. One could be unlike all the others; of four, one is like those that are worth finding."""
 
@@ -21,13 +23,16 @@ AT_ONCE = 1 << 22
 
 def shared(keys_M: np.ndarray) -> np.ndarray:
     """Return bool [M]: does another row have the same key? The order of the rows changes nothing."""
-    if len(keys_M) < 2:
-        return np.zeros(len(keys_M), bool)
-    order = np.argsort(keys_M)
-    same = keys_M[order[1:]] == keys_M[order[:-1]]
-    found = np.zeros(len(keys_M), bool)
-    found[order[1:][same]] = True
-    found[order[:-1][same]] = True
+    # Most keys are alone. A table that tells for each slot whether it was hit once or twice leaves few rows to sort; two
+    # bits a slot keep it in the processor's cache.
+    maybe = np.zeros(len(keys_M), np.bool_)
+    _hit_twice(read_only(keys_M), np.zeros(_slots(len(keys_M)), np.uint8), maybe)
+    places = np.flatnonzero(maybe)
+    keys, found = keys_M[places], np.zeros(len(keys_M), bool)
+    order = np.argsort(keys)
+    same = keys[order[1:]] == keys[order[:-1]]
+    found[places[order[1:][same]]] = True
+    found[places[order[:-1][same]]] = True
     return found
 
 
@@ -59,6 +64,20 @@ def pairs(starts_K: np.ndarray, documents_M: np.ndarray) -> Iterator[tuple[np.nd
 
 def _slots(count: int) -> int:
     return 1 << max(4, (2 * count).bit_length())
+
+
+@njit(cache=True, nogil=True)
+def _hit_twice(keys, table, maybe):
+    mask = np.uint64(4 * len(table) - 1)  # the keys of a partition agree in their upper bits
+    for i in range(len(keys)):
+        slot = keys[i] & mask
+        shift = np.uint8(2 * (slot & np.uint64(3)))
+        byte = table[slot >> np.uint64(2)]
+        once = (byte >> shift) & np.uint8(1)
+        table[slot >> np.uint64(2)] = byte | (np.uint8(1) << shift) | (once << (shift + np.uint8(1)))
+    for i in range(len(keys)):
+        slot = keys[i] & mask
+        maybe[i] = (table[slot >> np.uint64(2)] >> np.uint8(2 * (slot & np.uint64(3)) + np.uint64(1))) & np.uint8(1)
 
 
 @njit(cache=True, nogil=True)
