@@ -81,16 +81,13 @@ def decided(part: Part, *, memory_bytes: int) -> Iterator[pa.Table | Tally]:
     """Yield the decisions about a partition's documents, a few whole clusters at a time, and what was counted."""
     pieces = 1 + part.bytes() * _ROOM // memory_bytes
     for piece in range(pieces):
-        batches = [batch.filter(pa.array(_piece_of(batch, pieces) == piece)) for batch in part.batches()]
+        batches = [
+            batch.filter(pa.array(lsh.pieces(batch["group"].to_numpy(), pieces) == piece)) for batch in part.batches()
+        ]
         if any(batch.num_rows for batch in batches):
             table = decisions(pa.Table.from_batches(batches))
             yield table.select(_DECISIONS.names)
             yield _counted(table)
-
-
-def _piece_of(batch: pa.RecordBatch, pieces: int) -> np.ndarray:
-    # Another hash than that of the partition, whose clusters would all be of one piece.
-    return lsh.spread(batch["group"].to_numpy() ^ np.uint64(0x5851F42D4C957F2D), 1 << 31) % pieces
 
 
 def decisions(table: pa.Table) -> pa.Table:

@@ -72,3 +72,13 @@ def test_neighbours_are_spread_evenly():
             counts = np.bincount(lsh.spread(addresses, partitions), minlength=partitions)
             assert len(counts) == partitions
             assert counts.max() < 2 * 30_000 / partitions
+
+
+@pytest.mark.parametrize("partitions", [1, 2, 64, 1024])
+@pytest.mark.parametrize("count", [2, 3, 8, 64])
+def test_what_shares_a_partition_is_still_cut_evenly_into_pieces(partitions, count):
+    for addresses in (np.arange(600_000, dtype=np.uint64), np.arange(600_000, dtype=np.uint64) << np.uint64(32)):
+        mine = addresses[lsh.spread(addresses, partitions) == partitions - 1][:4096]
+        counts = np.bincount(lsh.pieces(mine, count), minlength=count)
+        assert len(counts) == count
+        assert counts.max() < 2.5 * max(len(mine) / count, 8)
