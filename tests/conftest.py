@@ -70,14 +70,16 @@ def write_documents(root: Path, shards: list[list[tuple[str, str]]], **extra: li
     return write_corpus(root, tables)
 
 
-def run_stage(root: Path, stage: Stage, params: Params, runner=None, **inputs: Corpus | Path) -> Corpus:
+def run_stage(
+    root: Path, stage: Stage, params: Params, runner=None, memory_bytes: int = 1 << 30, **inputs: Corpus | Path
+) -> Corpus:
     """Run one stage in this process on finished corpora and files; check its books as a build does."""
     corpora = {role: given for role, given in inputs.items() if isinstance(given, Corpus)}
     files = {role: given for role, given in inputs.items() if not isinstance(given, Corpus)}
     identities = {role: corpus.manifest.fingerprint for role, corpus in corpora.items()}
     identities |= {role: store.checksum(path) for role, path in files.items()}
     foreman = Foreman(stage.name, root, runner or LocalRunner(1))
-    step = Step(stage.name, root, corpora, foreman, identities, files)
+    step = Step(stage.name, root, corpora, foreman, identities, files, memory_bytes=memory_bytes)
     root.mkdir(parents=True, exist_ok=True)
     stage.run(step, params)
     check(step.ledger, stage.name)

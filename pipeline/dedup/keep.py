@@ -30,6 +30,7 @@ from pydantic import Field
 from pipeline import schemas
 from pipeline.dedup import cluster, losses, similar
 from pipeline.dedup.ranking import best_first
+from pipeline.errors import DataError
 from pipeline.kernels import lsh, settle
 from pipeline.ledger import Tally
 from pipeline.shuffle import Part
@@ -81,18 +82,15 @@ def decided(part: Part, *, memory_bytes: int, shards: int) -> Iterator[pa.Table 
     """Yield the decisions about a partition's documents, a few whole clusters at a time, and what was counted."""
     pieces = 1 + part.bytes() * _ROOM // memory_bytes
     for piece in range(pieces):
-        batches = [batch.filter(pa.array(_piece_of(batch, pieces) == piece)) for batch in part.batches()]
+        batches = [
+            batch.filter(pa.array(lsh.pieces(batch["group"].to_numpy(), pieces) == piece)) for batch in part.batches()
+        ]
         if any(batch.num_rows for batch in batches):
             table = decisions(pa.Table.from_batches(batches))
             # What an earlier build decided is not decided again.
             table = table.filter(pc.less(table["address"], pa.scalar(shards << 32, pa.uint64())))
             yield table.select(_DECISIONS.names)
             yield _counted(table)
-
-
-def _piece_of(batch: pa.RecordBatch, pieces: int) -> np.ndarray:
-    # Another hash than that of the partition, whose clusters would all be of one piece.
-    return lsh.spread(batch["group"].to_numpy() ^ np.uint64(0x5851F42D4C957F2D), 1 << 31) % pieces
 
 
 def decisions(table: pa.Table) -> pa.Table:
@@ -168,8 +166,13 @@ def _similarity_classes(similarities: np.ndarray) -> Tally:
 
 
 def mask_batch(batch: pa.RecordBatch, rows: pa.Table | None) -> pa.RecordBatch:
-    """Return the decisions about a batch, given those about its clustered documents."""
+    """Return the decisions about a batch, given those about its clustered documents.
+
+    Raises:
+        DataError: the mask drops documents that are in clusters, where they may have kept others out.
+    """
     found = _home(batch, rows)
+    _check_mask(batch["keep"], found["cluster_size"])
     drop = found["keeper"].is_valid()
     columns = schemas.decide(batch, drop, REASON) | {name: found[name] for name in SCHEMA.names[2:7]}
     columns["cluster_size"] = pc.coalesce(found["cluster_size"], pc.cast(batch["keep"], pa.int32()))
@@ -181,6 +184,15 @@ def mask_batch(batch: pa.RecordBatch, rows: pa.Table | None) -> pa.RecordBatch:
     alone = pa.array(np.ones(batch.num_rows, np.int32))
     columns["copies"] = batch["copies"] if "copies" in batch.schema.names else alone
     return pa.record_batch(columns, schema=SCHEMA)
+
+
+def _check_mask(keep: pa.Array, cluster_size: pa.Array) -> None:
+    late = pc.sum(pc.and_not(cluster_size.is_valid(), keep)).as_py() or 0
+    if late:
+        raise DataError(
+            f"{late:,} of its documents were compared with others and are dropped in the mask: the pairs were found with "
+            "another one. Wire the same mask to the steps dedup.sign, dedup.match and dedup.keep."
+        )
 
 
 def _home(batch: pa.RecordBatch, rows: pa.Table | None) -> dict[str, pa.Array]:

@@ -70,7 +70,11 @@ def _unique(addresses: np.ndarray, parts: np.ndarray) -> np.ndarray:
 
 
 def _parts(rows: pa.RecordBatch, partitions: int) -> np.ndarray:
-    return lsh.spread(pc.coalesce(rows["anchor"], rows["address"]).to_numpy(), partitions)
+    return lsh.spread(_anchors(rows), partitions)
+
+
+def _anchors(rows: pa.RecordBatch) -> np.ndarray:
+    return pc.coalesce(rows["anchor"], rows["address"]).to_numpy()
 
 
 def wanted_texts(batch: pa.RecordBatch, rows: pa.Table | None, *, partitions: int) -> tuple[pa.RecordBatch, np.ndarray]:
@@ -146,7 +150,7 @@ def _piece(part: Part, piece: int, pieces: int) -> pa.Table | None:
     members, needed = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)]
     for batch in part.batches():
         rows = batch.filter(batch["candidates"].is_valid())
-        rows = rows.filter(pa.array(_parts(rows, 1 << 31) % pieces == piece))
+        rows = rows.filter(pa.array(lsh.pieces(_anchors(rows), pieces) == piece))
         members.append(rows["address"].to_numpy())
         needed.append(rows["candidates"].flatten().to_numpy())
     ours, all_ = pa.array(np.concatenate(members)), pa.array(np.concatenate([*members, *needed]))

@@ -109,3 +109,15 @@ def spread(addresses_N: np.ndarray, partitions: int) -> np.ndarray:
     """Return a partition (uint32) for each address, by a hash: neighbours must not meet because they are neighbours."""
     mixed_N = addresses_N * np.uint64(0x9E3779B97F4A7C15)
     return ((mixed_N >> np.uint64(32)) % np.uint64(partitions)).astype(np.uint32)
+
+
+def pieces(addresses_N: np.ndarray, count: int) -> np.ndarray:
+    """Return a piece (int64 [N]) for each address, by another hash than `spread`: what shares a partition is cut too.
+
+    The hash is the finaliser of MurmurHash3 x64.
+    """
+    mixed_N = addresses_N ^ (addresses_N >> np.uint64(33))
+    for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
+        mixed_N = mixed_N * np.uint64(factor)
+        mixed_N ^= mixed_N >> np.uint64(33)
+    return (mixed_N % np.uint64(count)).astype(np.int64)

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pipeline.kernels.unicode_table import ALONE_RANGES
 
@@ -53,19 +53,27 @@ def jaccard(a: set, b: set) -> float:
     return len(a & b) / len(a | b) if a | b else 0.0
 
 
-def choose(sets: Sequence[set], keys: Sequence[Sequence[int]], threshold: float) -> list[tuple[int, float]]:
-    """Return (keeper or -1, similarity) of each document, best first; those that share a key in place are compared."""
-    kept: list[int] = []
-    answers = []
-    for document, mine in enumerate(sets):
-        near = [k for k in kept if mine and any(a == b for a, b in zip(keys[document], keys[k], strict=True))]
-        like = [(jaccard(mine, sets[k]), -k) for k in near if jaccard(mine, sets[k]) >= threshold]
-        if like:
-            similarity, keeper = max(like)
-            answers.append((-keeper, similarity))
-        else:
-            kept.append(document)
-            answers.append((-1, 0.0))
+def pairs(buckets: Sequence[Sequence[int]], run: int, hubs: int = 4) -> set[tuple[int, int]]:
+    """Return the (better, worse) pairs of buckets that name documents best first: all of a small one, else a star."""
+    return {
+        (x, y)
+        for bucket in buckets
+        for j, y in enumerate(bucket)
+        for x in bucket[: j if len(bucket) <= run else min(j, hubs)]
+    }
+
+
+def greedy(
+    order: Sequence[int], like: Mapping[int, Sequence[tuple[int, float]]]
+) -> dict[int, tuple[int, float] | None]:
+    """Return the (keeper, similarity) of each document, None if it stays; `order` is best first.
+
+    `like` names the better documents each one is like, the best of them first.
+    """
+    answers: dict[int, tuple[int, float] | None] = {}
+    for document in order:
+        kept = [(other, similarity) for other, similarity in like.get(document, ()) if answers[other] is None]
+        answers[document] = max(kept, key=lambda pair: pair[1]) if kept else None
     return answers
 
 

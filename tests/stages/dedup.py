@@ -13,20 +13,37 @@ from tests.conftest import read, run_stage, write_documents
 Rows = list[tuple[str, str]]
 
 
+def candidates(
+    root: Path,
+    documents: Corpus,
+    sign: SignParams | None = None,
+    match: MatchParams | None = None,
+    memory_bytes: int = 1 << 30,
+    **more: Corpus,
+) -> tuple[Corpus, Corpus]:
+    """Sign and match; return the bands and the candidates. `more` are the roles mask and scores."""
+    mask = {role: corpus for role, corpus in more.items() if role == "mask"}
+    bands = run_stage(root / "sign", SIGN, sign or SignParams(), documents=documents, **mask)
+    inputs = {"documents": documents, "bands": bands, **more}
+    return bands, run_stage(root / "match", MATCH, match or MatchParams(), memory_bytes=memory_bytes, **inputs)
+
+
 def near(
     root: Path,
     documents: Corpus,
     sign: SignParams | None = None,
     match: MatchParams | None = None,
     verify: VerifyParams | None = None,
-    **more,
+    memory_bytes: int = 1 << 30,
+    **more: Corpus,
 ) -> Corpus:
-    """Run the four stages of near deduplication; return the mask. `more` are the roles mask and exact."""
-    mask = {role: corpus for role, corpus in more.items() if role == "mask"}
-    bands = run_stage(root / "sign", SIGN, sign or SignParams(), documents=documents, **mask)
-    candidates = run_stage(root / "match", MATCH, match or MatchParams(), documents=documents, bands=bands, **mask)
-    similar = run_stage(root / "verify", VERIFY, verify or VerifyParams(), documents=documents, candidates=candidates)
-    return run_stage(root / "keep", KEEP, KeepParams(), documents=documents, similar=similar, **more)
+    """Run the four stages of near deduplication; return the mask. `more` are the roles mask, scores and exact."""
+    early = {role: corpus for role, corpus in more.items() if role in ("mask", "scores")}
+    late = {role: corpus for role, corpus in more.items() if role in ("mask", "exact")}
+    _, found = candidates(root, documents, sign, match, memory_bytes, **early)
+    room = {"memory_bytes": memory_bytes, "documents": documents}
+    similar = run_stage(root / "verify", VERIFY, verify or VerifyParams(), candidates=found, **room)
+    return run_stage(root / "keep", KEEP, KeepParams(), similar=similar, **room, **late)
 
 
 def answers(documents: Corpus, mask: Corpus) -> dict[tuple[str, str], dict]:
