@@ -63,6 +63,7 @@ class Dedup(Frozen):
     column: str | None = None
     source_cap: float | None = Field(None, gt=0, le=1)
     earlier: tuple[str, ...] = ()
+    earlier_wins: bool = True
     index: Literal["none", "own", "compact"] = "none"
     withdraw: str | None = None
 

@@ -73,7 +73,9 @@ def _dedup(recipe: Recipe, steps: Steps, mask: dict[str, str]) -> dict[str, str]
         compared = mask
         sketch = {"ngram": dedup.ngram, "bands": dedup.bands, "rows": dedup.rows, "seed": recipe.seed}
         steps["bands"] = _step("dedup.sign", documents | mask, **sketch)
-        steps["candidates"] = _step("dedup.match", better | {"bands": "bands"} | mask | earlier, **keeper)
+        steps["candidates"] = _step(
+            "dedup.match", better | {"bands": "bands"} | mask | earlier, earlier_wins=dedup.earlier_wins, **keeper
+        )
         likeness = {"threshold": dedup.threshold, "containment": dedup.containment, "ngram": dedup.ngram}
         steps["similar"] = _step("dedup.verify", documents | {"candidates": "candidates"} | earlier, **likeness)
         steps["near"] = _step(

@@ -2,13 +2,13 @@
 
 An index holds, sorted and cut by ranges of 64-bit keys,
 
-    bands-*.parquet   key, address           a row for every band of every document that was compared, best first a key
+    bands-*.parquet   key, rank, address     a row for every band of every document that was compared, best first a key
     texts-*.parquet   key, high, doc_id, domain, address    a row for every distinct text: its hash, 64 bits twice
 
 An address counts in the shards of the builds that the index was made of, one after the other (`sources` in its facts);
 here it is moved behind the shards of the new build's documents, and behind those of the indexes before it. So a
-document of an earlier build is one whose shard ordinal is not below the number of new shards. It is older than every
-new one: it stays or has gone already, and nothing new decides about it.
+document of an earlier build is one whose shard ordinal is not below the number of new shards. It stays or has gone
+already, and nothing new decides about it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +27,13 @@ from pipeline.stage import Step, stem
 
 ROLE = "earlier"
 BANDS, TEXTS = "bands", "texts"
-BANDS_SCHEMA = pa.schema([pa.field("key", pa.uint64(), False), pa.field("address", pa.uint64(), False)])
+BANDS_SCHEMA = pa.schema(
+    [
+        pa.field("key", pa.uint64(), nullable=False),
+        pa.field("rank", pa.int64(), nullable=False),
+        pa.field("address", pa.uint64(), nullable=False),
+    ]
+)
 TEXTS_SCHEMA = pa.schema(
     [
         pa.field("key", pa.uint64(), nullable=False),

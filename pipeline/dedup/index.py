@@ -2,7 +2,7 @@
 
 Reads documents, bands, the mask that went into the bands and the last mask of deduplication; writes shards
 
-    bands-*.parquet   key, address                          the bands of every document compared, the best first a key
+    bands-*.parquet   key, rank, address                    the bands of every document compared, the best first a key
     texts-*.parquet   key, high, doc_id, domain, address    the hash (MurmurHash3 x64 128) of every distinct text
 
 sorted by key, the keys as differences (DELTA_BINARY_PACKED), each file a range of keys of equal length. The facts name

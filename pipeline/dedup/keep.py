@@ -7,6 +7,8 @@ Reads documents and `similar` (and an earlier mask, and the mask of `dedup.exact
     containment   share of the dropped document's shingles that the keeper has, null where kept
     cluster       the smallest doc_id among the documents that verified pairs connect with this one, null without a pair
     cluster_size  documents in the cluster; 1 for a document without one, 0 for a document dropped earlier
+    supersedes    doc_ids of documents that earlier builds have kept, that are like this one and worse; null where none,
+                  as always if earlier documents win
     copies        rows that have exactly this text; 1 where exact copies were not looked for
 
 A document goes if one of the better documents like it stays, else it stays (see `pipeline.kernels.settle`). So every
@@ -55,9 +57,10 @@ SCHEMA = schemas.mask(
     pa.field("containment", pa.float32()),
     pa.field("cluster", schemas.DOC_ID),
     pa.field("cluster_size", pa.int32(), nullable=False),
+    pa.field("supersedes", pa.list_(schemas.DOC_ID)),
     pa.field("copies", pa.int32(), nullable=False),
 )
-_DECISIONS = pa.schema([pa.field("address", pa.uint64()), *list(SCHEMA)[2:7]])
+_DECISIONS = pa.schema([pa.field("address", pa.uint64()), *list(SCHEMA)[2:8]])
 _OF_KEEPERS = ("keeper", "similarity", "containment", "keeper_domain", "keeper_address")
 
 
@@ -99,10 +102,14 @@ def decisions(table: pa.Table) -> pa.Table:
     table = table.take(pc.sort_indices(table["address"])).combine_chunks()
     addresses, ids_N2 = table["address"].to_numpy(), schemas.doc_ids(table["doc_id"])
     offsets, entries = similar.entries(table["similar"])
-    others_E = np.searchsorted(addresses, entries.field("address").to_numpy())
-    edges_N = settle.keepers(offsets, others_E, entries.field("similarity").to_numpy())
+    better_E, documents_E = np.asarray(entries.field("better")), np.repeat(np.arange(len(addresses)), np.diff(offsets))
+    above = entries.filter(pa.array(better_E))
+    ends = np.searchsorted(documents_E[better_E], np.arange(len(addresses) + 1))
+    others_E = np.searchsorted(addresses, above.field("address").to_numpy())
+    edges_N = settle.keepers(ends, others_E, above.field("similarity").to_numpy())
     stays = edges_N < 0
-    chosen = entries.take(pa.array(np.maximum(edges_N, 0), mask=stays))
+    chosen = above.take(pa.array(np.maximum(edges_N, 0), mask=stays))
+    beaten = ~better_E & stays[documents_E]
     clusters_N, sizes = _named(table["group"].to_numpy(), ids_N2)
     columns = {
         "address": addresses,
@@ -111,6 +118,7 @@ def decisions(table: pa.Table) -> pa.Table:
         "containment": pc.cast(chosen.field("containment"), pa.float32()),
         "cluster": schemas.doc_id_array(ids_N2[clusters_N]),
         "cluster_size": sizes.astype(np.int32),
+        "supersedes": _supersedes(documents_E[beaten], entries.filter(pa.array(beaten)), len(addresses)),
         "keeper_domain": chosen.field("domain"),
         "domain": table["domain"],
         "bytes": table["bytes"],
@@ -118,6 +126,13 @@ def decisions(table: pa.Table) -> pa.Table:
         "keeper_address": chosen.field("address"),
     }
     return pa.table({name: _nulled(column, stays if name in _OF_KEEPERS else None) for name, column in columns.items()})
+
+
+def _supersedes(documents: np.ndarray, rivals: pa.StructArray, number: int) -> pa.Array:
+    offsets = np.searchsorted(documents, np.arange(number + 1)).astype(np.int32)
+    none = pa.array(offsets[1:] == offsets[:-1])
+    kind = SCHEMA.field("supersedes").type
+    return pa.ListArray.from_arrays(pa.array(offsets), rivals.field("doc_id"), type=kind, mask=none)
 
 
 def _nulled(column: Any, empty: np.ndarray | None) -> Any:
@@ -155,6 +170,7 @@ def _counted(table: pa.Table) -> Tally:
     sizes = {name: count for name, count in zip(names, classes, strict=True) if count}
     tally: Tally = {"clusters": len(heads), "documents_in_clusters": table.num_rows, "cluster_sizes": sizes}
     dropped = table.filter(table["keeper"].is_valid())
+    tally["superseded"] = pc.sum(pc.list_value_length(table["supersedes"])).as_py() or 0
     return tally | {"similarity": _similarity_classes(dropped["similarity"].to_numpy())} | losses.counted(dropped)
 
 
@@ -174,7 +190,7 @@ def mask_batch(batch: pa.RecordBatch, rows: pa.Table | None) -> pa.RecordBatch:
     found = _home(batch, rows)
     _check_mask(batch["keep"], found["cluster_size"])
     drop = found["keeper"].is_valid()
-    columns = schemas.decide(batch, drop, REASON) | {name: found[name] for name in SCHEMA.names[2:7]}
+    columns = schemas.decide(batch, drop, REASON) | {name: found[name] for name in SCHEMA.names[2:8]}
     columns["cluster_size"] = pc.coalesce(found["cluster_size"], pc.cast(batch["keep"], pa.int32()))
     if "keeper" in batch.schema.names:
         copied = pc.and_(pc.invert(batch["keep"]), batch["keeper"].is_valid())
@@ -190,8 +206,8 @@ def _check_mask(keep: pa.Array, cluster_size: pa.Array) -> None:
     late = pc.sum(pc.and_not(cluster_size.is_valid(), keep)).as_py() or 0
     if late:
         raise DataError(
-            f"{late:,} of its documents were compared with others and are dropped in the mask: the pairs were found with "
-            "another one. Wire the same mask to the steps dedup.sign, dedup.match and dedup.keep."
+            f"{late:,} of its documents were compared with others and are dropped in the mask: the pairs were found "
+            "with another one. Wire the same mask to the steps dedup.sign, dedup.match and dedup.keep."
         )
 
 
@@ -231,7 +247,7 @@ def keep(step: Step, params: KeepParams) -> None:
         addressed=home,
         tally=losses.lost,
     )
-    counts = {"clusters": 0, "documents_in_clusters": 0, "cluster_sizes": {}, "similarity": {}}
+    counts = {"clusters": 0, "documents_in_clusters": 0, "superseded": 0, "cluster_sizes": {}, "similarity": {}}
     found = {name: home.tally.get(name, nothing) for name, nothing in counts.items()}
     step.note(**found, **totals, **losses.noted(step, home.tally))
 

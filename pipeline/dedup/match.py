@@ -1,12 +1,14 @@
 """Find the documents that share a band: for each, the better ones it has to be compared with.
 
 Reads documents, bands (the latest mask, scores if they decide which document is better, and the indexes of earlier
-builds, whose documents are all better than new ones); writes, co-partitioned
-with documents,
+builds); writes, co-partitioned with documents,
 
-    candidates  addresses of the better documents that share a band with this one, best first; null if there are none
-    anchor      the first of them that was not met in a hot bucket, null if there is none: documents of one anchor are
-                likely to be compared with the same ones
+    candidates  addresses of the better documents that share a band with this one, best first, and behind them its
+                rivals; null if there are none
+    rivals      those of the candidates that are worse than this document: they are of an earlier build and have been
+                decided there; null if there are none, as it always is if earlier documents win
+    anchor      the first better one that was not met in a hot bucket, null if there is none: documents of one anchor
+                are likely to be compared with the same ones
 
 A key that up to `run` documents share gives all their pairs. A hotter one, boilerplate that a million pages share,
 gives each of them the `lsh.HUBS` best ones only: a star, which grows linearly. The manifest's facts count the keys by
@@ -33,7 +35,13 @@ from pipeline.ledger import Tally
 from pipeline.shuffle import Part
 from pipeline.stage import Stage, Step
 
-SCHEMA = pa.schema([pa.field("candidates", pa.list_(pa.uint64())), pa.field("anchor", pa.uint64())])
+SCHEMA = pa.schema(
+    [
+        pa.field("candidates", pa.list_(pa.uint64())),
+        pa.field("rivals", pa.list_(pa.uint64())),
+        pa.field("anchor", pa.uint64()),
+    ]
+)
 HOTTEST = 20
 _ROW_BYTES = 32
 _ROOM = 6
@@ -42,8 +50,13 @@ _SIZES = {"2": 2, "3 to 10": 10, "11 to 100": 100, "101 to 1,000": 1000}
 
 
 class MatchParams(Keeper):
-    """Which of two documents is the better one, and from how many documents on a key is hot."""
+    """Which of two documents is the better one, and from how many documents on a key is hot.
 
+    With `earlier_wins` every document of an earlier build is better than every new one, without it the order decides
+    between them as well, and of equals the earlier one is the better.
+    """
+
+    earlier_wins: bool = True
     run: int = Field(32, ge=lsh.HUBS, le=4096)
 
 
@@ -73,9 +86,11 @@ def keyed_rows(batch: pa.RecordBatch, *, keeper: Keeper, partitions: int) -> tup
 
 
 def candidate_rows(
-    part: Part, *, run: int, memory_bytes: int, indexes: tuple[earlier.Index, ...], shards: int
+    part: Part, *, run: int, memory_bytes: int, indexes: tuple[earlier.Index, ...], shards: int, earlier_wins: bool
 ) -> Iterator[pa.Table | Tally]:
-    """Yield (address, other, rank and id of the other, hot) for the pairs of a partition, and what was counted.
+    """Yield (address, other, rank and id of the other, hot, rival) for the pairs of a partition, and what was counted.
+
+    The other is the better document; a rival is a worse one, of an earlier build.
 
     Args:
         shards: how many this build's documents have; one with a higher ordinal is of an index and is the better one.
@@ -84,7 +99,7 @@ def candidate_rows(
     for piece in range(pieces):
         most = memory_bytes // (_ROOM * _ROW_BYTES) if pieces > 1 else None
         new = _gathered(_rows_of(part, piece, pieces), run, most)
-        rows = _grouped(_concatenated([new, *_known(new.keys, part, indexes, run)]))
+        rows = _grouped(_concatenated([new, *_known(new.keys, part, indexes, run, earlier_wins)]))
         sizes = np.diff(lsh.buckets(rows.keys))
         cold = np.repeat(sizes <= run, sizes)
         yield from _pairs(rows.at(cold), shards)
@@ -98,8 +113,10 @@ def _is_new(addresses: np.ndarray, shards: int) -> np.ndarray:
     return addresses < np.uint64(shards << 32)
 
 
-def _known(keys: np.ndarray, part: Part, indexes: tuple[earlier.Index, ...], run: int) -> Iterator[Keyed]:
-    """Yield the rows of the indexes that have one of the keys, at most run + 1 a key, and better than any new row."""
+def _known(
+    keys: np.ndarray, part: Part, indexes: tuple[earlier.Index, ...], run: int, earlier_wins: bool
+) -> Iterator[Keyed]:
+    """Yield the rows of the indexes that have one of the keys, at most run + 1 a key of each."""
     wanted = np.sort(keys) if indexes else keys
     for place, index in enumerate(indexes):
         # In an index the best document of a key comes first; the earliest index comes before the others.
@@ -113,8 +130,9 @@ def _known(keys: np.ndarray, part: Part, indexes: tuple[earlier.Index, ...], run
             places[: starts[1]] += count if found[0] == last else 0
             last, count = found[-1], int(places[-1]) + 1
             chosen = places <= run
-            ids = np.zeros(int(chosen.sum()), np.uint64)
-            held.append(Keyed(found[chosen], first + places[chosen], ids, addresses[chosen]))
+            order = first + places[chosen] if earlier_wins else table["rank"].to_numpy()[chosen]
+            # No id: of equal rank the earlier document is the better one.
+            held.append(Keyed(found[chosen], order, np.zeros(len(order), np.uint64), addresses[chosen]))
         yield from held
 
 
@@ -158,8 +176,9 @@ def _grouped(rows: Keyed) -> Keyed:
 def _pairs(rows: Keyed, shards: int) -> Iterator[pa.Table]:
     for better, worse in lsh.pairs(lsh.buckets(rows.keys), rows.addresses):
         new = _is_new(rows.addresses[worse], shards)
-        better, worse = better[new], worse[new]
-        yield _table(rows.at(better), rows.addresses[worse], hot=False)
+        yield _table(rows.at(better[new]), rows.addresses[worse[new]])
+        rivals = ~new & _is_new(rows.addresses[better], shards)
+        yield _table(rows.at(worse[rivals]), rows.addresses[better[rivals]], rival=True)
 
 
 def _stars(rows: Keyed, batches: Iterator[Keyed]) -> Iterator[pa.Table | Tally]:
@@ -185,9 +204,9 @@ def _better(rows: Keyed, others: Keyed) -> np.ndarray:
     return (rows.ranks < others.ranks) | (same_rank & by_id)
 
 
-def _table(better: Keyed, addresses: np.ndarray, *, hot: bool) -> pa.Table:
-    columns = {"address": addresses, "other": better.addresses, "rank": better.ranks, "id": better.ids}
-    return pa.table(columns | {"hot": np.full(len(addresses), hot)})
+def _table(others: Keyed, addresses: np.ndarray, *, hot: bool = False, rival: bool = False) -> pa.Table:
+    columns = {"address": addresses, "other": others.addresses, "rank": others.ranks, "id": others.ids}
+    return pa.table(columns | {"hot": np.full(len(addresses), hot), "rival": np.full(len(addresses), rival)})
 
 
 def _classes(sizes: np.ndarray) -> Tally:
@@ -206,28 +225,35 @@ def candidate_batch(batch: pa.RecordBatch, rows: pa.Table | None) -> pa.RecordBa
     """Return the candidates and the anchor of each row, given the pairs in which it is the worse document."""
     number = batch.num_rows
     if rows is None or not rows.num_rows:
-        return pa.record_batch([pa.nulls(number, SCHEMA.field(0).type), pa.nulls(number, pa.uint64())], schema=SCHEMA)
-    places, others, hot = _distinct(rows, batch["address"][0].as_py())
+        return pa.record_batch([pa.nulls(number, field.type) for field in SCHEMA], schema=SCHEMA)
+    places, others, hot, rival = _distinct(rows, batch["address"][0].as_py())
+    near = ~hot & ~rival
+    firsts, heads = np.unique(places[near], return_index=True)
+    anchors, without = np.zeros(number, np.uint64), np.ones(number, bool)
+    anchors[firsts], without[firsts] = others[near][heads], False
+    rivals = _lists(places[rival], others[rival], number)
+    columns = [_lists(places, others, number), rivals, pa.array(anchors, mask=without)]
+    return pa.record_batch(columns, schema=SCHEMA)
+
+
+def _lists(places: np.ndarray, others: np.ndarray, number: int) -> pa.Array:
+    """Return a list of others for each of `number` rows, null for none; places are ascending."""
     offsets = np.searchsorted(places, np.arange(number + 1)).astype(np.int32)
     none = pa.array(offsets[1:] == offsets[:-1])
-    candidates = pa.ListArray.from_arrays(pa.array(offsets), pa.array(others), mask=none)
-    firsts, heads = np.unique(places[~hot], return_index=True)
-    anchors, without = np.zeros(number, np.uint64), np.ones(number, bool)
-    anchors[firsts], without[firsts] = others[~hot][heads], False
-    return pa.record_batch([candidates, pa.array(anchors, mask=without)], schema=SCHEMA)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(others, pa.uint64()), mask=none)
 
 
-def _distinct(rows: pa.Table, first: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return (place in the batch, other, hot), each pair once, by place and then best first; cold once is cold."""
-    names = ("address", "rank", "id", "other", "hot")
-    addresses, ranks_, ids, others, hot = (rows[name].to_numpy() for name in names)
-    order = best_first(addresses, ranks_, ids, others)
-    addresses, others, hot = addresses[order], others[order], hot[order]
+def _distinct(rows: pa.Table, first: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return (place in the batch, other, hot, rival), each pair once: by place, best first, rivals last."""
+    names = ("address", "rival", "rank", "id", "other")
+    columns = [rows[name].to_numpy() for name in names]
+    order = best_first(*columns)
+    addresses, rival, _, _, others = (column[order] for column in columns)
     new = np.ones(len(order), bool)
     new[1:] = (addresses[1:] != addresses[:-1]) | (others[1:] != others[:-1])
     starts = np.flatnonzero(new)
     places = (addresses[starts] - np.uint64(first)).astype(np.int64)
-    return places, others[starts], np.logical_and.reduceat(hot, starts)
+    return places, others[starts], np.logical_and.reduceat(rows["hot"].to_numpy()[order], starts), rival[starts]
 
 
 def count_candidates(batch: pa.RecordBatch, result: pa.RecordBatch) -> Tally:
@@ -257,6 +283,7 @@ def match(step: Step, params: MatchParams) -> None:
         memory_bytes=step.memory_bytes,
         indexes=earlier.indexes(step),
         shards=earlier.new_shards(step),
+        earlier_wins=params.earlier_wins,
     )
     home = step.parts_to_shards(blocks, work)
     totals = step.map_shards(

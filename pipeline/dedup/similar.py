@@ -1,12 +1,13 @@
 """The corpus between `dedup.verify` and `dedup.keep`: who is like whom, by the true similarity.
 
-similar   list, one entry for each better document that this one is like, best first; null where there is none
+similar   list, one entry for each candidate that this document is like, in their order; null where there is none
 
-    address      of the better document
+    address      of the other document
     doc_id       of it
     domain       of it
     similarity   J of the two sets of shingles
-    containment  share of this document's shingles that the better one has
+    containment  share of this document's shingles that the other one has
+    better       false for a rival: a worse document that an earlier build has kept
 """
 
 import numpy as np
@@ -21,6 +22,7 @@ ENTRY = pa.struct(
         pa.field("domain", pa.string(), nullable=False),
         pa.field("similarity", pa.float64(), nullable=False),
         pa.field("containment", pa.float64(), nullable=False),
+        pa.field("better", pa.bool_(), nullable=False),
     ]
 )
 SCHEMA = pa.schema([pa.field("similar", pa.list_(ENTRY))])

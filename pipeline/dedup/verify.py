@@ -201,11 +201,23 @@ def similar_batch(batch: pa.RecordBatch, rows: pa.Table | None) -> pa.RecordBatc
     if rows is None or not rows.num_rows:
         return pa.record_batch([pa.nulls(batch.num_rows, similar.SCHEMA.field(0).type)], schema=similar.SCHEMA)
     places = (rows["address"].to_numpy() - np.uint64(batch["address"][0].as_py())).astype(np.int64)
+    found = rows.append_column("better", pa.array(~_among(places, rows["other"].to_numpy(), batch["rivals"])))
     names = {"address": "other"}
-    columns = [rows[names.get(field.name, field.name)].combine_chunks() for field in similar.ENTRY]
+    columns = [found[names.get(field.name, field.name)].combine_chunks() for field in similar.ENTRY]
     entries = pa.StructArray.from_arrays(columns, fields=list(similar.ENTRY))
     column = similar.column(np.bincount(places, minlength=batch.num_rows), entries)
     return pa.record_batch([column], schema=similar.SCHEMA)
+
+
+def _among(places: np.ndarray, others: np.ndarray, rivals: pa.Array) -> np.ndarray:
+    """Return bool: is `others[i]` a rival of the document at `places[i]`?"""
+    theirs = rivals.flatten().to_numpy()
+    if not len(theirs):
+        return np.zeros(len(places), bool)
+    owners = np.repeat(np.arange(len(rivals)), rivals.value_lengths().fill_null(0).to_numpy())
+    pairs = np.stack([np.concatenate([owners, places]).astype(np.uint64), np.concatenate([theirs, others])])
+    numbers = np.unique(pairs, axis=1, return_inverse=True)[1].reshape(-1)
+    return np.isin(numbers[len(theirs) :], numbers[: len(theirs)])
 
 
 def bytes_compared(batches: Iterator[pa.RecordBatch]) -> int:
@@ -235,7 +247,12 @@ def verify(step: Step, params: VerifyParams) -> None:
     )
     rounds = (texts, *_sent_by_earlier_builds(step, old, asked, partitions))
     home = step.parts_to_shards(rounds, partial(alike, params=params, memory_bytes=step.memory_bytes))
-    step.map_shards(similar_batch, columns={"documents": ("bytes", "address")}, schema=similar.SCHEMA, addressed=home)
+    step.map_shards(
+        similar_batch,
+        columns={"documents": ("bytes", "address"), "candidates": ("rivals",)},
+        schema=similar.SCHEMA,
+        addressed=home,
+    )
     step.note(**{"pairs_compared": 0, "pairs_alike": 0} | {n: v for n, v in home.tally.items() if n != "rows"})
 
 

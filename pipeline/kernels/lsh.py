@@ -23,8 +23,8 @@ AT_ONCE = 1 << 22
 
 def shared(keys_M: np.ndarray) -> np.ndarray:
     """Return bool [M]: does another row have the same key? The order of the rows changes nothing."""
-    # Most keys are alone. A table that tells for each slot whether it was hit once or twice leaves few rows to sort; two
-    # bits a slot keep it in the processor's cache.
+    # Most keys are alone. A table that tells for each slot whether it was hit once or twice leaves few rows to sort;
+    # two bits a slot keep it in the processor's cache.
     maybe = np.zeros(len(keys_M), np.bool_)
     _hit_twice(read_only(keys_M), np.zeros(_slots(len(keys_M)), np.uint8), maybe)
     places = np.flatnonzero(maybe)
