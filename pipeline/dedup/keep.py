@@ -181,8 +181,8 @@ def _check_mask(keep: pa.Array, cluster_size: pa.Array) -> None:
     late = pc.sum(pc.and_not(cluster_size.is_valid(), keep)).as_py() or 0
     if late:
         raise DataError(
-            f"{late:,} of its documents were compared with others and are dropped in the mask: the pairs were found with "
-            "another one. Wire the same mask to the steps dedup.sign, dedup.match and dedup.keep."
+            f"{late:,} of its documents were compared with others and are dropped in the mask: the pairs were found "
+            "with another one. Wire the same mask to the steps dedup.sign, dedup.match and dedup.keep."
         )
 
 

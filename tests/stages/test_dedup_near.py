@@ -46,7 +46,7 @@ def crowd(seed, count=60):
 
 
 def expected_mask(documents, signed, run, ngram, threshold, containment=None):
-    """Return the mask by sets and loops: all pairs that share a band, exact similarity, greedy in the keeper's order."""
+    """Return the mask by sets and loops: pairs that share a band, exact similarity, the keeper's order."""
     rows = read(documents).to_pylist()
     texts, ids = [row["text"] for row in rows], [row["doc_id"] for row in rows]
     order = sorted(range(len(rows)), key=lambda i: (-rows[i]["bytes"], *numbers(ids[i])))
