@@ -25,4 +25,5 @@ def matrix(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     bands = array.type.list_size
     values = array.values.slice(array.offset * bands, len(array) * bands)
-    return values.to_numpy(zero_copy_only=False).reshape(-1, bands)
+    # With a null in it numpy would get floats, which do not hold 64 bits.
+    return values.fill_null(0).to_numpy().reshape(-1, bands)

@@ -164,11 +164,18 @@ def _named(groups: np.ndarray, ids_N2: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 def _counted(table: pa.Table) -> Tally:
     """Return clusters by size, dropped documents by similarity, and what was taken from which source."""
-    heads = table.filter(pc.equal(table["cluster"], table["doc_id"]))["cluster_size"].to_numpy()
+    # Not by the document that names a cluster: rows of one text and domain have one doc_id.
+    sizes, documents = np.unique(table["cluster_size"].to_numpy(), return_counts=True)
+    counts = documents // sizes
     names = [*_SIZES, "over 1,000"]
-    classes = np.bincount(np.searchsorted(list(_SIZES.values()), heads), minlength=len(names)).tolist()
-    sizes = {name: count for name, count in zip(names, classes, strict=True) if count}
-    tally: Tally = {"clusters": len(heads), "documents_in_clusters": table.num_rows, "cluster_sizes": sizes}
+    classes = np.zeros(len(names), np.int64)
+    np.add.at(classes, np.searchsorted(list(_SIZES.values()), sizes), counts)
+    by_size = {name: count for name, count in zip(names, classes.tolist(), strict=True) if count}
+    tally: Tally = {
+        "clusters": int(counts.sum()),
+        "documents_in_clusters": table.num_rows,
+        "cluster_sizes": by_size,
+    }
     dropped = table.filter(table["keeper"].is_valid())
     tally["superseded"] = pc.sum(pc.list_value_length(table["supersedes"])).as_py() or 0
     return tally | {"similarity": _similarity_classes(dropped["similarity"].to_numpy())} | losses.counted(dropped)

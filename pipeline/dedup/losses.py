@@ -88,7 +88,7 @@ def within_cap(params: Any, corpus: Corpus) -> None:
     over = [
         (domain, books)
         for domain, books in facts.get("lost", {}).items()
-        if books["dropped"] > params.source_cap * books["documents"]
+        if books["dropped"] / books["documents"] > params.source_cap
     ]
     if not over:
         return

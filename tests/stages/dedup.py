@@ -57,6 +57,11 @@ def answers(documents: Corpus, mask: Corpus) -> dict[tuple[str, str], dict]:
     return dict(zip(keys, rows, strict=True))
 
 
+def numbers(doc_id):
+    """Return a doc_id as the two numbers by which documents are ordered."""
+    return tuple(int.from_bytes(doc_id[k : k + 8], "little") for k in (0, 8))
+
+
 def prose(seed: int, words: int = 120) -> str:
     """Return words of a small vocabulary, different for every seed."""
     generator = random.Random(seed)

@@ -15,7 +15,7 @@ from pipeline.dedup.verify import VERIFY, VerifyParams
 from pipeline.errors import StageError
 from tests.conftest import read, run_stage, write_documents
 from tests.kernels import reference_dedup as twin
-from tests.stages.dedup import answers, candidates, edited, layouts, near, prose, several
+from tests.stages.dedup import answers, candidates, edited, layouts, near, numbers, prose, several
 from tests.stages.masks import masked
 
 CLOSE = SignParams(bands=30, rows=2, ngram=2)
@@ -23,11 +23,6 @@ CLOSE = SignParams(bands=30, rows=2, ngram=2)
 
 def shingle_sets(texts, ngram=5):
     return {text: set(twin.shingles(text, ngram)) for text in texts}
-
-
-def numbers(doc_id):
-    """Return a doc_id as the two numbers by which documents are ordered."""
-    return tuple(int.from_bytes(doc_id[k : k + 8], "little") for k in (0, 8))
 
 
 def crowd(seed, count=60):
@@ -46,7 +41,7 @@ def crowd(seed, count=60):
 
 
 def expected_mask(documents, signed, run, ngram, threshold, containment=None):
-    """Return the mask by sets and loops: all pairs that share a band, exact similarity, greedy in the keeper's order."""
+    """Return the mask by sets and loops: pairs that share a band, exact similarity, the keeper's order."""
     rows = read(documents).to_pylist()
     texts, ids = [row["text"] for row in rows], [row["doc_id"] for row in rows]
     order = sorted(range(len(rows)), key=lambda i: (-rows[i]["bytes"], *numbers(ids[i])))
