@@ -194,6 +194,7 @@ def _stars(rows: Keyed, batches: Iterator[Keyed]) -> Iterator[pa.Table | Tally]:
         for centre in range(lsh.HUBS):
             hubs = rows.at(starts[places] + centre)
             leaves = _better(hubs, batch)
+            leaves[leaves] = lsh.distinct(batch.addresses[leaves], hubs.addresses[leaves])
             yield _table(hubs.at(leaves), batch.addresses[leaves], hot=True)
     yield {"keys": _classes(counts), "hot": _hottest(hot, counts, rows.addresses[starts])}
 

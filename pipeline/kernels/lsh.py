@@ -46,20 +46,32 @@ def buckets(keys_M: np.ndarray) -> np.ndarray:
 def pairs(starts_K: np.ndarray, documents_M: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield portions (better int64 [E], worse int64 [E]) of rows: all pairs of every bucket, a pair of documents once.
 
-    starts_K is what `buckets` returns, or the bounds of some of its runs; documents uint64 [M].
+    starts_K is what `buckets` returns; documents uint64 [M].
     """
     sizes_K = np.diff(starts_K)
-    ends_K = np.cumsum(sizes_K * (sizes_K - 1) // 2)
+    # Like documents share many buckets; side by side in one portion these give their pairs once.
+    order = np.argsort(documents_M[starts_K[:-1]], kind="stable")
+    firsts_K, lasts_K = starts_K[:-1][order], starts_K[1:][order]
+    ends_K = np.cumsum((sizes_K * (sizes_K - 1) // 2)[order])
     first = 0
-    while first < len(sizes_K):
+    while first < len(order):
         done = ends_K[first - 1] if first else 0
         last = max(int(np.searchsorted(ends_K, done + AT_ONCE, side="right")), first + 1)
-        most = int(ends_K[last - 1] - done)
-        better, worse = np.empty(most, np.int64), np.empty(most, np.int64)
-        table = np.full(_slots(most), -1, np.int64)
-        found = _all_pairs(starts_K[first : last + 1], documents_M, table, better, worse)
-        yield better[:found], worse[:found]
+        better, worse = (
+            np.empty(int(ends_K[last - 1] - done), np.int64),
+            np.empty(int(ends_K[last - 1] - done), np.int64),
+        )
+        _all_pairs(firsts_K[first:last], lasts_K[first:last], better, worse)
+        new = distinct(documents_M[better], documents_M[worse]) & (documents_M[better] != documents_M[worse])
+        yield better[new], worse[new]
         first = last
+
+
+def distinct(a_E: np.ndarray, b_E: np.ndarray) -> np.ndarray:
+    """Return bool [E]: is (a[i], b[i]) the first of its kind? Both uint64 [E]."""
+    first_E = np.zeros(len(a_E), np.bool_)
+    _first_of_each(a_E, b_E, np.full(_slots(len(a_E)), -1, np.int64), first_E)
+    return first_E
 
 
 def _slots(count: int) -> int:
@@ -81,28 +93,27 @@ def _hit_twice(keys, table, maybe):
 
 
 @njit(cache=True, nogil=True)
-def _all_pairs(starts, documents, table, better, worse):
-    """Write the pairs that no earlier bucket of these had; a table of their places tells which those are."""
+def _all_pairs(firsts, lasts, better, worse):
     found = 0
+    for k in range(len(firsts)):
+        for y in range(firsts[k] + 1, lasts[k]):
+            for x in range(firsts[k], y):
+                better[found], worse[found] = x, y
+                found += 1
+
+
+@njit(cache=True, nogil=True)
+def _first_of_each(a, b, table, first):
+    """Enter the places of new pairs into an open table."""
     mask = np.uint64(len(table) - 1)
-    for k in range(len(starts) - 1):
-        for y in range(starts[k] + 1, starts[k + 1]):
-            for x in range(starts[k], y):
-                a, b = documents[x], documents[y]
-                if a == b:
-                    continue
-                h = (a * np.uint64(0x9E3779B97F4A7C15)) ^ (b * np.uint64(0xC2B2AE3D27D4EB4F))
-                slot = (h ^ (h >> np.uint64(29))) & mask
-                while table[slot] >= 0:
-                    e = table[slot]
-                    if documents[better[e]] == a and documents[worse[e]] == b:
-                        break
-                    slot = (slot + np.uint64(1)) & mask
-                if table[slot] < 0:
-                    table[slot] = found
-                    better[found], worse[found] = x, y
-                    found += 1
-    return found
+    for i in range(len(a)):
+        h = (a[i] * np.uint64(0x9E3779B97F4A7C15)) ^ (b[i] * np.uint64(0xC2B2AE3D27D4EB4F))
+        slot = (h ^ (h >> np.uint64(29))) & mask
+        while table[slot] >= 0 and (a[table[slot]] != a[i] or b[table[slot]] != b[i]):
+            slot = (slot + np.uint64(1)) & mask
+        if table[slot] < 0:
+            table[slot] = i
+            first[i] = True
 
 
 def spread(addresses_N: np.ndarray, partitions: int) -> np.ndarray:
