@@ -63,14 +63,14 @@ def _dedup(recipe: Recipe, steps: Steps, mask: dict[str, str]) -> dict[str, str]
     exact: dict[str, str] = {}
     if dedup.exact:
         steps["exact"] = _step("dedup.exact", documents | mask, source_cap=dedup.source_cap, **keeper)
-        mask = exact = {"mask": "exact"}
+        mask, exact = {"mask": "exact"}, {"exact": "exact"}
     if dedup.near:
         sketch = {"ngram": dedup.ngram, "bands": dedup.bands, "rows": dedup.rows, "seed": recipe.seed}
         steps["bands"] = _step("dedup.sign", documents | mask, **sketch)
         steps["candidates"] = _step("dedup.match", documents | {"bands": "bands"} | mask, **keeper)
         likeness = {"threshold": dedup.threshold, "containment": dedup.containment, "ngram": dedup.ngram}
         steps["similar"] = _step("dedup.verify", documents | {"candidates": "candidates"}, **likeness)
-        roles = documents | {"similar": "similar"} | mask | {"exact": step for step in exact.values()}
+        roles = documents | {"similar": "similar"} | mask | exact
         steps["near"] = _step("dedup.keep", roles, source_cap=dedup.source_cap)
         mask = {"mask": "near"}
     return mask
@@ -168,7 +168,9 @@ def _inserted(steps: Steps, name: str, step: StepConfig) -> StepConfig:
         raise ConfigError(f"steps.{name}.after: {step.after!r} is not a step{suggestion(step.after, list(steps))}")
     mask = {} if step.after == "documents" else {"mask": step.after}
     for other, reader in steps.items():
-        if {"documents", "tokens"} & reader.inputs.keys() and reader.inputs.get("mask") == mask.get("mask"):
+        # Candidates are of documents that were kept; who reads them needs no mask.
+        takes_mask = {"documents", "tokens"} & reader.inputs.keys() and "candidates" not in reader.inputs
+        if takes_mask and reader.inputs.get("mask") == mask.get("mask"):
             steps[other] = reader.model_copy(update={"inputs": reader.inputs | {"mask": name}})
     return step.model_copy(update={"inputs": {"documents": "documents"} | mask | step.inputs})
 
