@@ -115,7 +115,7 @@ def test_one_changed_parameter_runs_exactly_what_depends_on_it(raw, first):
     assert heard.ran == ["plan", "sequences", "megatron"]
     changed = road(raw, dedup={"threshold": 0.9})
     _, heard = build(root, changed)
-    assert heard.kept == ["documents", "exact", "bands", "pairs", "clusters"]
+    assert heard.kept == ["documents", "exact", "bands", "candidates"]
 
 
 def shards_made_anew(before: store.Corpus, after: store.Corpus) -> int:
