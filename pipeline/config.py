@@ -201,8 +201,10 @@ class Recipe(Frozen):
         return named
 
     def _named_columns(self) -> dict[str, str]:
+        """Return every place of the recipe that names a column of the documents, with the column."""
         sides = self.quality.labels() if self.quality else {}
-        return {f"quality.{side}.column": labels.column for side, labels in sides.items() if labels.column}
+        named = {f"quality.{side}.column": labels.column for side, labels in sides.items() if labels.column}
+        return named | ({"dedup.column": self.dedup.column} if self.dedup and self.dedup.column else {})
 
 
 class Profile(Frozen):

@@ -197,7 +197,9 @@ def _inserted(steps: Steps, name: str, step: StepConfig) -> StepConfig:
         raise ConfigError(f"steps.{name}.after: {step.after!r} is not a step{suggestion(step.after, list(steps))}")
     mask = {} if step.after == "documents" else {"mask": step.after}
     for other, reader in steps.items():
-        if {"documents", "tokens"} & reader.inputs.keys() and reader.inputs.get("mask") == mask.get("mask"):
+        # Candidates are of documents that were kept; who reads them needs no mask.
+        takes_mask = {"documents", "tokens"} & reader.inputs.keys() and "candidates" not in reader.inputs
+        if takes_mask and reader.inputs.get("mask") == mask.get("mask"):
             steps[other] = reader.model_copy(update={"inputs": reader.inputs | {"mask": name}})
     return step.model_copy(update={"inputs": {"documents": "documents"} | mask | step.inputs})
 

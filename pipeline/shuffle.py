@@ -161,13 +161,17 @@ class Blocks:
         """Return the file of one map task."""
         return self.folder / block_name(source)
 
+    def part(self, partition: int) -> "Part":
+        """Return what was sent to `partition`, not yet read."""
+        return Part((self,), partition)
+
     def read(self, partition: int) -> pa.Table | None:
         """Return all rows sent to `partition`, in the order of (map task, row); None if there are none.
 
         Raises:
             DataError: a file is not one of blocks, or was cut for another number of partitions.
         """
-        return Part((self,), partition).table()
+        return self.part(partition).table()
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +194,8 @@ class Part:
 
     def bytes(self) -> int:
         """Return the bytes of the partition's blocks, without reading them."""
-        files = (blocks.path(source) for blocks in self.rounds for source in range(blocks.sources))
-        return sum(end - start for path in files for start, end in _ranges(path, self.number))
+        files = ((blocks, blocks.path(source)) for blocks in self.rounds for source in range(blocks.sources))
+        return sum(_bytes(path, self.number, blocks.partitions) for blocks, path in files)
 
 
 def block_name(source: int) -> str:
@@ -208,28 +212,27 @@ def _blocks(path: Path, partition: int, partitions: int) -> Iterator[pa.RecordBa
     """Yield what one file holds for a partition, run by run."""
     with path.open("rb", buffering=0) as file:
         handle = file.fileno()
-        runs, cut_for, begin, middle = _tail(handle, path)
-        if cut_for != partitions:
-            raise DataError(f"{path} holds {cut_for} partitions, not {partitions}; delete its corpus and build again")
         schema = None
-        for start, end in _spans(handle, partition, runs, partitions, middle):
+        for start, end, begin, middle in _spans(handle, path, partition, partitions):
             schema = schema or pa.ipc.read_schema(pa.py_buffer(os.pread(handle, middle - begin, begin)))
             yield pa.ipc.read_record_batch(pa.py_buffer(os.pread(handle, end - start, start)), schema)
 
 
-def _ranges(path: Path, partition: int) -> list[tuple[int, int]]:
+def _bytes(path: Path, partition: int, partitions: int) -> int:
     with path.open("rb", buffering=0) as file:
-        runs, partitions, _, middle = _tail(file.fileno(), path)
-        return list(_spans(file.fileno(), partition, runs, partitions, middle))
+        return sum(end - start for start, end, *_ in _spans(file.fileno(), path, partition, partitions))
 
 
-def _spans(handle: int, partition: int, runs: int, partitions: int, middle: int) -> Iterator[tuple[int, int]]:
-    """Yield where the blocks of a partition begin and end; empty ones are left out."""
+def _spans(handle: int, path: Path, partition: int, partitions: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield where the blocks of a partition begin and end, and the schema does; empty blocks are left out."""
+    runs, cut_for, begin, middle = _tail(handle, path)
+    if cut_for != partitions:
+        raise DataError(f"{path} holds {cut_for} partitions, not {partitions}; delete its corpus and build again")
     for run in range(runs):
         place = middle + 8 * (run * (partitions + 1) + partition)
         start, end = _RANGE.unpack(os.pread(handle, _RANGE.size, place))
         if end > start:
-            yield start, end
+            yield start, end, begin, middle
 
 
 def _tail(handle: int, path: Path) -> tuple[int, int, int, int]:

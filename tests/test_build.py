@@ -115,7 +115,7 @@ def test_one_changed_parameter_runs_exactly_what_depends_on_it(raw, first):
     assert heard.ran == ["plan", "sequences", "megatron"]
     changed = road(raw, dedup={"threshold": 0.9})
     _, heard = build(root, changed)
-    assert heard.kept == ["documents", "exact", "bands", "pairs", "clusters"]
+    assert heard.kept == ["documents", "exact", "bands", "candidates"]
 
 
 def shards_made_anew(before: store.Corpus, after: store.Corpus) -> int:
@@ -220,19 +220,19 @@ def test_identity_is_pinned(raw, tmp_path):
     steps = plans.plan(Recipe(**road(raw)), Profile(root=tmp_path), {}, {"notes": "n", "prose": "p"})
     assert {step.name: step.fingerprint[:8] for step in steps} == {
         "documents": "28c56f0d",
-        "exact": "1c70140e",
-        "bands": "afdffffe",
-        "pairs": "94acdf47",
-        "clusters": "523e8517",
-        "near": "77356f78",
-        "tokenizer": "197fda77",
-        "model": "217722c1",
-        "scores": "df741154",
-        "select": "815703ad",
-        "tokens": "f3e807cd",
-        "plan": "0cb593f2",
-        "sequences": "82cb29eb",
-        "megatron": "ac4c82d3",
+        "exact": "d55d43d9",
+        "bands": "9973f6b6",
+        "candidates": "044b5c1d",
+        "similar": "71984740",
+        "near": "e3b82e3f",
+        "tokenizer": "e133c1d2",
+        "model": "61ec4eb7",
+        "scores": "9179d2ce",
+        "select": "0ec186a7",
+        "tokens": "73abee7a",
+        "plan": "8613a281",
+        "sequences": "f036b9ef",
+        "megatron": "60a5bd44",
     }
 
 

@@ -95,6 +95,20 @@ def test_quality_takes_one_of_each_choice(quality, said):
         validate(LEAST | {"quality": quality}, Recipe, "r.yaml")
 
 
+def test_a_column_that_no_source_carries_decides_nothing():
+    dedup = {"dedup": {"keep": "oldest", "column": "date"}}
+    with pytest.raises(ConfigError, match=r"dedup.column: no source carries a column 'date'; name it in .*`extra`"):
+        validate(LEAST | dedup, Recipe, "r.yaml")
+    carried = {"sources": {"web": "x", "old": {"paths": "y", "extra": ["date"]}}}
+    assert validate(LEAST | carried | dedup, Recipe, "r.yaml").dedup.column == "date"
+
+
+def test_a_preferred_source_that_there_is_not_is_named_with_the_nearest():
+    dedup = {"dedup": {"keep": "source_priority", "priority": ["wep"]}}
+    with pytest.raises(ConfigError, match=r"dedup.priority: no source is called 'wep'; did you mean 'web'"):
+        validate(LEAST | dedup, Recipe, "r.yaml")
+
+
 def test_a_key_given_twice_is_refused_wherever_it_stands(tmp_path):
     for text in ("name: a\nname: b\n", "name: a\nsources:\n  web: x\n  web: y\n"):
         with pytest.raises(ConfigError, match=r"(?s)the key '(name|web)' is given twice.*line \d"):

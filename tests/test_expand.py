@@ -10,7 +10,7 @@ from pipeline.expand import expand
 
 QUALITY = {"positive": ["good"], "negative": ["web"], "share": 0.5}
 SECTIONS = {"dedup": {}, "quality": QUALITY, "tokens": {}, "mixture": {}}
-DEDUP = ["exact", "bands", "pairs", "clusters", "near"]
+DEDUP = ["exact", "bands", "candidates", "similar", "near"]
 SCORING = ["model", "scores", "select"]
 
 
@@ -56,7 +56,7 @@ def test_each_choice_of_sections_becomes_its_steps_in_order(chosen):
     ("dedup", "names", "last"),
     [
         ({"near": False}, ["exact"], "exact"),
-        ({"exact": False}, ["bands", "pairs", "clusters", "near"], "near"),
+        ({"exact": False}, ["bands", "candidates", "similar", "near"], "near"),
         ({"exact": False, "near": False}, [], None),
     ],
 )
@@ -68,7 +68,10 @@ def test_half_of_dedup_can_be_left_out(dedup, names, last):
 
 def test_every_mask_is_read_by_the_next_step_that_decides():
     steps = expand(recipe(dedup={}, quality=QUALITY))
-    before, after = dict.fromkeys(("bands", "near"), "exact"), dict.fromkeys(("model", "scores", "select"), "near")
+    before, after = (
+        dict.fromkeys(("bands", "candidates", "near"), "exact"),
+        dict.fromkeys(("model", "scores", "select"), "near"),
+    )
     assert masks(steps) == before | after
 
 
@@ -123,10 +126,10 @@ def test_a_step_of_ones_own_is_added():
 
 def test_a_step_of_a_section_can_be_changed_in_part():
     base = expand(recipe(dedup={}))
-    change = {"near": {"params": {"threshold": 0.7}}, "bands": {"inputs": {"mask": "documents"}}}
+    change = {"similar": {"params": {"threshold": 0.7}}, "bands": {"inputs": {"mask": "documents"}}}
     steps = expand(recipe(dedup={}, steps=change))
-    assert steps["near"].params == base["near"].params | {"threshold": 0.7}
-    assert steps["near"].inputs == base["near"].inputs
+    assert steps["similar"].params == base["similar"].params | {"threshold": 0.7}
+    assert steps["similar"].inputs == base["similar"].inputs
     assert steps["bands"].inputs == base["bands"].inputs | {"mask": "documents"}
     assert steps["exact"] == base["exact"]
 
@@ -172,7 +175,39 @@ def test_a_step_after_the_documents_comes_before_every_mask():
     steps = expand(recipe(tokens={}, steps={"mine": MINE | {"after": "documents"}}))
     assert masks(steps) == dict.fromkeys(("tokenizer", "tokens", "plan", "sequences"), "mine")
     steps = expand(recipe(dedup={}, steps={"mine": MINE | {"after": "documents"}}))
-    assert masks(steps) == {"exact": "mine", "bands": "exact", "near": "exact"}
+    assert masks(steps) == {"exact": "mine", "bands": "exact", "candidates": "exact", "near": "exact"}
+    steps = expand(recipe(dedup={"exact": False}, steps={"mine": MINE | {"after": "documents"}}))
+    assert masks(steps) == {"bands": "mine", "candidates": "mine", "near": "mine"}
+
+
+def test_what_is_dropped_after_the_exact_copies_is_dropped_for_all_near_steps():
+    steps = expand(recipe(dedup={}, steps={"mine": MINE | {"after": "exact"}}))
+    assert masks(steps) == {"mine": "exact", "bands": "mine", "candidates": "mine", "near": "mine"}
+    assert steps["near"].inputs["exact"] == "exact", "the copies are told of by the exact mask, whoever decides later"
+
+
+def test_near_duplicates_are_found_compared_and_dropped_in_turn():
+    steps = expand(recipe(dedup={"threshold": 0.7, "ngram": 3, "containment": 0.9, "source_cap": 0.5}))
+    assert steps["candidates"].inputs == {"documents": "documents", "bands": "bands", "mask": "exact"}
+    assert steps["similar"].inputs == {"documents": "documents", "candidates": "candidates"}
+    near = {"documents": "documents", "similar": "similar", "mask": "exact", "exact": "exact"}
+    assert steps["near"].inputs == near
+    assert steps["similar"].params == {"threshold": 0.7, "containment": 0.9, "ngram": 3}
+    assert steps["bands"].params["ngram"] == 3
+    assert [steps[name].params["source_cap"] for name in ("exact", "near")] == [0.5, 0.5]
+    assert "exact" not in expand(recipe(dedup={"exact": False}))["near"].inputs
+
+
+@pytest.mark.parametrize(
+    "keeper",
+    [{"keep": "longest"}, {"keep": "oldest", "column": "date"}, {"keep": "source_priority", "priority": ["web"]}],
+)
+def test_exact_and_near_copies_are_ranked_alike(keeper):
+    sources = {"web": {"paths": "w", "extra": ["date"]}}
+    steps = expand(Recipe(name="demo", sources=sources, dedup=keeper))
+    ranked = [{n: steps[s].params[n] for n in ("keep", "priority", "column")} for s in ("exact", "candidates")]
+    assert ranked[0] == ranked[1]
+    assert ranked[0] | {k: tuple(v) if isinstance(v, list) else v for k, v in keeper.items()} == ranked[0]
 
 
 def test_two_steps_can_follow_each_other():

@@ -30,9 +30,11 @@ def test_the_same_recipe_has_the_same_folders_under_any_root(tmp_path):
 
 def test_a_changed_parameter_moves_its_step_and_what_reads_it(tmp_path):
     base, changed = (folders(planned(tmp_path, dedup={"threshold": t})) for t in (0.8, 0.7))
-    assert {name for name in base if base[name] != changed[name]} == {"near"}
+    assert {name for name in base if base[name] != changed[name]} == {"similar", "near"}
     base, changed = (folders(planned(tmp_path, dedup={"bands": b})) for b in (20, 10))
-    assert {name for name in base if base[name] != changed[name]} == {"bands", "pairs", "clusters", "near"}
+    assert {name for name in base if base[name] != changed[name]} == {"bands", "candidates", "similar", "near"}
+    base, changed = (folders(planned(tmp_path, dedup={"source_cap": c})) for c in (None, 0.1))
+    assert base == changed, "a limit is no part of what a corpus is"
 
 
 def test_other_content_moves_everything(tmp_path):
@@ -68,10 +70,12 @@ def test_a_file_counts_by_its_content(tmp_path):
             r"steps.x.inputs.masc: dedup.exact has no such input; did you mean 'mask'\?",
         ),
         (
-            {"dedup": {}, "steps": {"near": {"params": {"treshold": 1}}}},
-            r"steps.near.params.treshold: dedup.keep has no such parameter; did you mean 'threshold'\?",
+            {"dedup": {}, "steps": {"similar": {"params": {"treshold": 1}}}},
+            r"steps.similar.params.treshold: dedup.verify has no such parameter; did you mean 'threshold'\?",
         ),
-        ({"dedup": {}, "steps": {"near": {"params": {"threshold": 7}}}}, r"steps.near.params.threshold: "),
+        ({"dedup": {}, "steps": {"similar": {"params": {"threshold": 7}}}}, r"steps.similar.params.threshold: "),
+        ({"dedup": {"keep": "oldest"}}, r"steps.exact.params: keep: oldest needs `column`"),
+        ({"dedup": {"priority": ["web"]}}, r"steps.exact.params: keep: longest does not look at `priority`"),
         ({"steps": {"x": {"stage": "nowhere:fn", "version": 1}}}, r"steps.x.stage: cannot import nowhere:fn"),
         ({"steps": {"x": {"stage": "json:dumps"}}}, r"steps.x.stage: json:dumps needs a `version: 1`"),
         (
@@ -85,10 +89,15 @@ def test_what_cannot_be_planned_is_said_with_its_place(tmp_path, sections, said)
         planned(tmp_path, **sections)
 
 
+def test_a_step_of_ones_own_after_the_documents_can_be_planned_before_deduplication(tmp_path):
+    mine = {"mine": {"stage": "json:dumps", "version": 1, "after": "documents"}}
+    assert list(planned(tmp_path, dedup={}, steps=mine))[:3] == ["documents", "mine", "exact"]
+
+
 def test_a_step_says_why_it_runs(tmp_path):
-    step = planned(tmp_path, dedup={})["near"]
+    step = planned(tmp_path, dedup={})["similar"]
     assert step.why(None) == "new"
     before = step.identity()
     assert step.why(before) == "its corpus is gone"
     assert step.why(before | {"params": before["params"] | {"threshold": 0.7}}) == "threshold 0.7 -> 0.8"
-    assert "bands changed" in step.why(before | {"inputs": before["inputs"] | {"bands": "0"}})
+    assert "candidates changed" in step.why(before | {"inputs": before["inputs"] | {"candidates": "0"}})

@@ -54,14 +54,32 @@ def test_every_row_arrives_at_its_partition_in_order_of_task_and_row(tmp_path_fa
         if wanted:
             assert found.to_pylist() == rows_of(wanted).to_pylist()
             assert found.schema == SCHEMA
+            part = Blocks(folder, len(tasks), 7).part(partition)
+            assert [n for batch in part.batches() for n in batch["number"].to_pylist()] == wanted
         else:
             assert found is None
+            part = Blocks(folder, len(tasks), 7).part(partition)
+            assert (list(part.batches()), part.bytes()) == ([], 0)
 
 
 def write(path, rows, destinations, partitions):
     with BlockWriter(path / block_name(0), partitions) as writer:
         writer.add(rows, np.asarray(destinations))
     return Blocks(path, 1, partitions)
+
+
+def test_a_part_tells_its_bytes_and_is_read_block_by_block_as_it_was_spilled(tmp_path, monkeypatch):
+    monkeypatch.setattr(shuffle, "SPILL_BYTES", 1)
+    for source in range(2):
+        with BlockWriter(tmp_path / block_name(source), 2) as writer:
+            for start in (0, 100):
+                numbers = list(range(start, start + 40))
+                writer.add(rows_of(numbers), np.arange(40) % 2)
+    part = Blocks(tmp_path, 2, 2).part(1)
+    assert [batch.num_rows for batch in part.batches()] == [20] * 4
+    assert part.table().num_rows == 80
+    assert part.bytes() == sum(batch.serialize().size for batch in part.batches())
+    assert part.bytes() == Blocks(tmp_path, 2, 2).part(1).bytes(), "asking changes nothing"
 
 
 def test_slices_are_sent_as_what_they_show(tmp_path):
@@ -116,14 +134,16 @@ def test_rows_of_other_columns_in_one_shuffle_are_refused(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"x" * 100])
 def test_a_file_of_something_else_is_named(tmp_path, content):
     (tmp_path / block_name(0)).write_bytes(content)
-    with pytest.raises(DataError, match=r"part-00000.blocks is not a file of shuffle blocks"):
-        Blocks(tmp_path, 1, 3).read(0)
+    for ask in (Blocks(tmp_path, 1, 3).read, lambda partition: Blocks(tmp_path, 1, 3).part(partition).bytes()):
+        with pytest.raises(DataError, match=r"part-00000.blocks is not a file of shuffle blocks"):
+            ask(0)
 
 
 def test_a_file_cut_for_another_number_of_partitions_is_named(tmp_path):
     write(tmp_path, rows_of([1]), [0], 3)
-    with pytest.raises(DataError, match="holds 3 partitions, not 4"):
-        Blocks(tmp_path, 1, 4).read(0)
+    for ask in (Blocks(tmp_path, 1, 4).read, lambda partition: Blocks(tmp_path, 1, 4).part(partition).bytes()):
+        with pytest.raises(DataError, match="holds 3 partitions, not 4"):
+            ask(0)
 
 
 def test_sorting_by_columns_puts_the_first_name_first():

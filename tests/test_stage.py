@@ -112,6 +112,104 @@ def test_a_shuffle_there_and_back_finds_every_row(documents, tmp_path, workers):
     assert read(out)["same"].to_pylist() == [counts[n] for n in lengths]
 
 
+def lengths_in_pieces(part):
+    """Yield a piece of the part for every block, and what it holds."""
+    for batch in part.batches():
+        counts = Counter(row["length"] for other in part.batches() for row in other.to_pylist())
+        yield pa.table({ADDRESS: batch[ADDRESS], "same": pa.array([counts[n] for n in batch["length"].to_pylist()])})
+        yield {"documents": batch.num_rows, "by length": {str(n): 1 for n in batch["length"].to_pylist()[:1]}}
+
+
+def in_pieces(step, params):
+    """Do as `equals`, but read the parts block by block, and note what was counted."""
+    blocks = step.scatter(by_length, columns={"documents": ("text", ADDRESS)}, partitions=5)
+    home = step.parts_to_shards(blocks, lengths_in_pieces)
+    schema = pa.schema([("same", pa.int64())])
+    step.map_shards(same_batch, columns={"documents": (ADDRESS, "domain")}, schema=schema, addressed=home)
+    step.note(home=home.tally)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_part_read_in_pieces_sends_the_same_rows_and_adds_up_what_it_counts(documents, tmp_path, workers):
+    whole = run_stage(tmp_path / "whole", stage_of(equals), NoParams(), documents=documents)
+    with LocalRunner(workers) as runner:
+        out = run_stage(tmp_path / "out", stage_of(in_pieces), NoParams(), runner=runner, documents=documents)
+    assert [p.read_bytes() for p in out.paths()] == [p.read_bytes() for p in whole.paths()]
+    facts, rows = out.manifest.facts["home"], documents.manifest.rows
+    assert (facts["rows"], facts["documents"]) == (rows, rows)
+    assert list(facts["by length"]) == sorted(facts["by length"]), "the sum does not tell who came first"
+
+
+def on_documents(root, documents, **identities):
+    root.mkdir(exist_ok=True)
+    return Step("s", root, {"documents": documents}, Foreman("s", root, LocalRunner(1)), identities)
+
+
+def received(batch, rows):
+    """Return what was sent to each document, and that it came to the right batch."""
+    texts = dict(zip(*(rows[name].to_pylist() for name in (ADDRESS, "from")), strict=True)) if rows is not None else {}
+    assert set(texts) <= set(batch[ADDRESS].to_pylist())
+    got = pa.record_batch({"text": batch["text"], "got": [texts.get(a) for a in batch[ADDRESS].to_pylist()]})
+    return got, np.zeros(batch.num_rows, np.uint32)
+
+
+@pytest.mark.parametrize("batch_rows", [1, 3, 1 << 15])
+def test_rows_sent_to_addresses_are_there_when_the_shards_are_scattered_again(
+    documents, tmp_path, monkeypatch, batch_rows
+):
+    monkeypatch.setattr("pipeline.parquet.BATCH_ROWS", batch_rows)
+    step = on_documents(tmp_path / "out", documents)
+    columns = {"documents": ("text", ADDRESS)}
+    sent = step.scatter(to_itself, columns=columns, partitions=3)
+    found = step.scatter(received, columns=columns, partitions=1, addressed=sent).read(0)
+    texts = [[text for text, _ in shard] for shard in SHARDS]
+    assert found["text"].to_pylist() == [text for shard in texts for text in shard]
+    assert found["got"].to_pylist() == [text for shard in texts for text in shard], "each row came to its own address"
+
+
+def to_itself(batch):
+    """Send every row's text to its own address."""
+    rows = pa.record_batch({ADDRESS: batch[ADDRESS], "from": batch["text"]})
+    return rows, (rows[ADDRESS].to_numpy() >> np.uint64(32)).astype(np.uint32)
+
+
+def test_several_rounds_may_be_sent_to_the_same_addresses(documents, tmp_path):
+    step = on_documents(tmp_path / "out", documents)
+    columns = {"documents": ("text", ADDRESS)}
+    rounds = tuple(step.scatter(to_itself, columns=columns, partitions=3) for _ in range(2))
+    schema = pa.schema([("times", pa.int64())])
+    step.map_shards(times, columns={"documents": (ADDRESS, "domain")}, schema=schema, addressed=rounds)
+    out = store.finish(
+        tmp_path / "out",
+        lambda shards, files: documents.manifest.model_copy(update={"shards": shards, "files": files}),
+        step.keys,
+    )
+    assert read(out)["times"].to_pylist() == [2] * documents.manifest.rows
+
+
+def times(batch, rows):
+    """Return how often each address was written to."""
+    counts = Counter(rows[ADDRESS].to_pylist())
+    return pa.record_batch({"times": pa.array([counts[a] for a in batch[ADDRESS].to_pylist()], pa.int64())})
+
+
+def shares(batch):
+    """Return the texts a role offers under another name."""
+    return pa.record_batch({"text": batch["text"], "domain": batch["domain"]}), np.zeros(batch.num_rows, np.uint32)
+
+
+def test_two_roles_may_be_played_by_one_corpus(documents, tmp_path):
+    step = on_documents(tmp_path / "out", documents)
+    step.inputs = {"documents": documents, "twin": documents}
+    found = step.scatter(shares, columns={"documents": ("text",), "twin": ("domain",)}, partitions=1).read(0)
+    assert found.to_pylist() == [{"text": t, "domain": d} for shard in SHARDS for t, d in shard]
+
+
+def test_the_number_of_partitions_follows_from_the_bytes_only(documents, tmp_path):
+    step = on_documents(tmp_path / "out", documents)
+    assert [step.partitions(size) for size in (0, 1, 64 << 20, (64 << 20) + 1, 1 << 50)] == [1, 1, 1, 2, 1024]
+
+
 def fold_lengths(batches):
     return sum(pc.sum(batch["bytes"]).as_py() for batch in batches)
 

@@ -125,3 +125,30 @@ def test_a_partition_without_rows_is_an_empty_shard(tmp_path):
     blocks = step.scatter(to_one, columns={"documents": ("domain",)}, partitions=2)
     step.gather(blocks, no_rows, schema=pa.schema([("x", pa.int64())]))
     assert store.recorded(tmp_path / "out", "data") == {"part-00000", "part-00001"}
+
+
+def counted(part):
+    table = part.table()
+    if table is not None:
+        yield {"rows seen": table.num_rows}
+        yield table, np.zeros(table.num_rows, np.uint32)
+        yield {"rows seen": 0, "domains": dict.fromkeys(table["domain"].to_pylist(), 1)}
+
+
+def test_what_a_round_counted_is_summed_and_kept_over_a_restart(documents, tmp_path):
+    tallies = []
+    for _ in range(2):
+        step = step_on(tmp_path / "out", documents)
+        blocks = step.scatter(to_one, columns={"documents": ("domain",)}, partitions=3)
+        tallies.append(step.regroup_parts(blocks, counted, partitions=1).tally)
+    assert tallies[0] == tallies[1] == {"domains": {"a": 1, "b": 1}, "rows": 3, "rows seen": 3}
+
+
+def test_a_tally_does_not_travel_to_the_workers(documents, tmp_path):
+    step = step_on(tmp_path / "out", documents)
+    blocks = step.scatter(to_one, columns={"documents": ("domain",)}, partitions=3)
+    assert blocks.tally == {"rows": 3}
+    seen = []
+    step.foreman.run = lambda work, todo, round_name: seen.extend(b.tally for b in work.keywords["rounds"]) or {}
+    step.regroup_parts(blocks, counted, partitions=1)
+    assert seen == [{}]

@@ -4,6 +4,7 @@ The keeper of a dropped document may be of another domain: `sources` counts docu
 names a dropped document for each pair of domains, the one with the smallest doc_id, and its keeper.
 """
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,8 +40,8 @@ def counted(dropped: pa.Table) -> Tally:
 
 def _name(row: dict[str, Any]) -> str:
     # A tally's leaves are numbers that add up, so an example is a key that comes once.
-    ids = row["doc_id"].hex(), row["keeper"].hex(), str(row["address"]), str(row["keeper_address"])
-    return "\t".join([row["domain"], row["keeper_domain"], *ids])
+    ids = row["doc_id"].hex(), row["keeper"].hex(), row["address"], row["keeper_address"]
+    return json.dumps([row["domain"], row["keeper_domain"], *ids])
 
 
 def noted(step: Step, tally: Tally) -> Tally:
@@ -48,10 +49,10 @@ def noted(step: Step, tally: Tally) -> Tally:
     shards = step.inputs["documents"].manifest.shards
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for name, similarity in sorted(tally.get("examples", {}).items()):
-        domain, keeper_domain, doc_id, keeper, address, keeper_address = name.split("\t")
+        domain, keeper_domain, doc_id, keeper, address, keeper_address = json.loads(name)
         if (domain, keeper_domain) not in found and len(found) < EXAMPLES:
             example = {"domain": domain, "keeper_domain": keeper_domain, "doc_id": doc_id, "keeper": keeper}
-            places = place(shards, int(address)), place(shards, int(keeper_address), "keeper_")
+            places = place(shards, address), place(shards, keeper_address, "keeper_")
             found[domain, keeper_domain] = example | {"similarity": similarity} | places[0] | places[1]
     return {"sources": tally.get("sources", {}), "examples": list(found.values())}
 

@@ -104,10 +104,9 @@ def _ordered(values_N: np.ndarray) -> np.ndarray:
 
 
 def _parsed(texts: pa.Array, column: str, parse: Callable[[pa.Array], pa.Array]) -> pa.Array:
-    texts = pc.utf8_trim_whitespace(texts)
-    texts = pc.if_else(pc.equal(texts, ""), pa.scalar(None, texts.type), texts)
     try:
-        return parse(texts)
+        texts = pc.utf8_trim_whitespace(texts)
+        return parse(pc.if_else(pc.equal(texts, ""), pa.scalar(None, texts.type), texts))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise DataError(
             f"the column {column!r} shall tell which of several like documents stays. It holds what is neither empty "

@@ -46,11 +46,6 @@ def test_of_equally_like_ones_the_better_is_named():
     assert settle.keepers(offsets, others, similarity).tolist() == [-1, -1, 0]
 
 
-def test_a_document_outside_stays_whatever_happens():
-    offsets, others, similarity = ragged([[(settle.OUTSIDE, 0.8)], [(0, 0.9)], [(0, 0.9), (settle.OUTSIDE, 0.8)]])
-    assert settle.keepers(offsets, others, similarity).tolist() == [0, -1, 3]
-
-
 @pytest.mark.parametrize(
     "edges", [[[(0, 1.0)]], [[(1, 0.9)], [(0, 0.9)]], [[], [(3, 0.9)], [(1, 0.9)], [(0, 0.8), (2, 0.8)]]]
 )

@@ -47,7 +47,7 @@ def test_order_shards_and_other_documents_change_no_decision(tmp_path, layout):
 
 def test_the_copy_of_the_preferred_domain_stays(tmp_path):
     for index, order in enumerate((("docs", "web"), ("books",), ("web", "books"))):
-        documents, mask = run(tmp_path / str(index), [ROWS[:3]], ExactParams(priority=order))
+        documents, mask = run(tmp_path / str(index), [ROWS[:3]], ExactParams(keep="source_priority", priority=order))
         assert [key[1] for key, row in answers(documents, mask).items() if row["keep"]] == [order[0]]
 
 
@@ -60,8 +60,14 @@ def test_of_rows_of_one_document_one_stays(tmp_path):
 
 def test_a_document_dropped_earlier_neither_stays_nor_counts(tmp_path):
     rows = [("a b", "docs"), ("a  b", "web"), ("c", "web"), (" a b", "code")]
-    documents, earlier = run(tmp_path / "first", [rows], ExactParams(priority=("docs",)))
-    again = run_stage(tmp_path / "second", EXACT, ExactParams(priority=("web",)), documents=documents, mask=earlier)
+    documents, earlier = run(tmp_path / "first", [rows], ExactParams(keep="source_priority", priority=("docs",)))
+    again = run_stage(
+        tmp_path / "second",
+        EXACT,
+        ExactParams(keep="source_priority", priority=("web",)),
+        documents=documents,
+        mask=earlier,
+    )
     assert read(again)["keep"].to_pylist() == [True, False, True, False]
     assert read(again)["copies"].to_pylist() == [1, 0, 1, 0]
     assert read(again)["reason"].to_pylist() == [None, "exact_duplicate", None, "exact_duplicate"]

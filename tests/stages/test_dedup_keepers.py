@@ -114,6 +114,14 @@ def test_a_word_that_is_no_time_or_number_is_refused_with_its_column(tmp_path, k
         ranking.ranks(batch, Keeper(keep=keep, column="told"))
 
 
+@pytest.mark.parametrize("column", ["bytes", "doc_id"])
+def test_a_column_that_holds_no_text_is_refused_by_name(tmp_path, column):
+    batch = read(write_documents(tmp_path / "documents", [NEAR])).combine_chunks().to_batches()[0]
+    for keep in ("oldest", "best_score"):
+        with pytest.raises(DataError, match=f"'{column}'"):
+            ranking.ranks(batch, Keeper(keep=keep, column=column))
+
+
 def test_a_column_that_is_not_there_is_refused(tmp_path):
     documents = write_documents(tmp_path / "documents", [NEAR])
     with pytest.raises(DataError, match="no column 'told'"):

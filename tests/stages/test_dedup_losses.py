@@ -109,6 +109,20 @@ def test_what_was_dropped_for_other_reasons_is_not_counted_as_had(tmp_path):
     assert exact.manifest.facts["lost"] == {"web": {"documents": 2, "dropped": 1}}
 
 
+@pytest.mark.parametrize("name", ["a\tb", "", "ä / ö", "a\nb", '"', "a\x00"])
+def test_a_source_may_have_any_name(tmp_path, name):
+    documents = write_documents(
+        tmp_path / "documents", [[(prose(1), name), (prose(1) + " ", "web"), (prose(1), "web")]]
+    )
+    exact = run_stage(tmp_path / "exact", EXACT, ExactParams(), documents=documents)
+    mask = near(tmp_path, documents)
+    for corpus in (exact, mask):
+        facts = corpus.manifest.facts
+        flat = {(domain, other) for domain, others in facts["sources"].items() for other in others}
+        assert {(e["domain"], e["keeper_domain"]) for e in facts["examples"]} == flat
+        assert name in {end for pair in flat for end in pair}
+
+
 def test_rows_of_one_document_are_counted_as_one_cluster(tmp_path):
     """Without `dedup.exact` before it, rows of one text and domain have one doc_id."""
     rows = [(prose(1), "web"), (prose(1), "web"), (prose(1), "web"), (prose(2), "web"), (prose(2), "docs")]

@@ -64,7 +64,8 @@ def expected_mask(documents, signed, run, ngram, threshold, containment=None):
     for i in range(len(rows)):
         group = [j for j in members if members[j] == members[i]] if i in members else []
         keeper, similarity = chosen[i] or (None, None)
-        row = {"keep": chosen[i] is None, "reason": None if chosen[i] is None else "near_duplicate", "copies": 1}
+        row = {"keep": chosen[i] is None, "reason": None if chosen[i] is None else "near_duplicate"}
+        row |= {"copies": 1, "supersedes": None}
         row |= {"keeper": None if keeper is None else ids[keeper], "cluster_size": max(len(group), 1)}
         row["cluster"] = min((ids[j] for j in group), key=numbers) if group else None
         row["similarity"] = None if similarity is None else float(np.float32(similarity))
