@@ -121,7 +121,7 @@ def _lay_out(message, length, block, words, lane):
     for k in range(full, 8):
         _put(np.uint64(0), words, k, lane)
     rest = length - at - 8 * full
-    if full < 8 and 0 <= rest:
+    if full < 8 and rest >= 0:
         last = np.uint64(0x80) << (_U8 * np.uint64(rest))
         for k in range(rest):
             last |= np.uint64(load8(message + at + 8 * full + k)) << np.uint64(8 * k)

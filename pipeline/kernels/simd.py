@@ -146,14 +146,16 @@ def _lowering(width):
         def code(context, builder, signature, arguments):
             hashes, count, *addresses = arguments
             a, b, before = ([_lanes(builder, address, k) for k in parts] for address in addresses)
-            entry, loop, done = builder.block, *(builder.append_basic_block(name) for name in ("lower", "lowered"))
+            entry, loop, done = builder.block, builder.append_basic_block("lower"), builder.append_basic_block("done")
             builder.cbranch(builder.icmp_signed(">", count, _I64(0)), loop, done)
 
             builder.position_at_end(loop)
-            i, *least = builder.phi(_I64), *(builder.phi(_LANES) for _ in parts)
+            i, least = builder.phi(_I64), [builder.phi(_LANES) for _ in parts]
             h = _every_lane(builder, hashes, i)
             values = [builder.add(builder.mul(a[k], h), b[k]) for k in parts]
-            lower = [builder.select(builder.icmp_unsigned("<", values[k], least[k]), values[k], least[k]) for k in parts]
+            lower = [
+                builder.select(builder.icmp_unsigned("<", values[k], least[k]), values[k], least[k]) for k in parts
+            ]
             following = builder.add(i, _I64(1))
             for phi, start, step in zip([i, *least], [_I64(0), *before], [following, *lower], strict=True):
                 phi.add_incoming(start, entry)
