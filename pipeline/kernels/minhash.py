@@ -18,7 +18,7 @@ import numpy as np
 from numba import njit
 
 from pipeline.kernels.hashing import check_offsets, read_only
-from pipeline.kernels.simd import LANE_COUNT, folded_product, lower8, lower16, lower24, lower32
+from pipeline.kernels.simd import LANE_COUNT, address, folded_product, lower8, lower16, lower24, lower32
 
 EMPTY = np.uint32(0xFFFFFFFF)
 """Every value of the signature of a document without shingles."""
@@ -164,10 +164,11 @@ def _sign(shingles, counts, first, before, end, multipliers, increments, minima,
         for start in range(at, at + number, _TILE):
             count = min(_TILE, at + number - start)
             _fold(shingles[start : start + count], tile)
-            _lower(tile.ctypes.data, count, multipliers, increments, minima)
+            _lower(address(tile), count, multipliers, increments, minima)
         at += number
         if document < end and len(signatures):
-            signatures[document] = minima[: signatures.shape[1]]
+            for p in range(signatures.shape[1]):
+                signatures[document, p] = minima[p]
         if document < end and len(keys):
             _band(minima, signatures.shape[1] // keys.shape[1], keys[document])
 
@@ -186,7 +187,7 @@ def _fold(shingles, out):
 @njit(cache=True, nogil=True)
 def _lower(hashes, count, multipliers, increments, minima):
     """Lower the minima by a tile of hashes, as many permutations at a time as registers hold."""
-    a, b, out = multipliers.ctypes.data, increments.ctypes.data, minima.ctypes.data
+    a, b, out = address(multipliers), address(increments), address(minima)
     for p in range(0, len(minima), 32):
         left, at = len(minima) - p, 4 * p
         if left >= 32:

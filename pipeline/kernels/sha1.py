@@ -10,7 +10,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from pipeline.kernels.hashing import check_offsets, read_only
-from pipeline.kernels.simd import load8, load64
+from pipeline.kernels.simd import address, load8, load64
 
 _LANES = 8
 _I32 = ir.IntType(32)
@@ -27,19 +27,20 @@ def first32(data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     data uint8, offsets int64 [N + 1]: value i is data[offsets[i]:offsets[i + 1]]. It is datasketch's `sha1_hash32`.
 
     Raises:
-        ValueError: the offsets fall or leave the data.
+        ValueError: the offsets fall, leave the data or reach 4 GiB.
     """
     offsets = np.ascontiguousarray(offsets, np.int64)
     check_offsets(data, offsets)
-    out_N = np.empty(len(offsets) - 1, np.uint64)
-    # A value begins at a start and ends at the next one.
-    _all_first32(read_only(np.ascontiguousarray(data)), read_only(offsets), out_N)
+    if offsets[-1] >= 2**32:
+        raise ValueError(f"{offsets[-1]:,} bytes are more than 4 GiB; hash them in parts")
+    out_N, edges = np.empty(len(offsets) - 1, np.uint64), np.repeat(offsets, 2)[1:-1].astype(np.uint32)
+    _all_first32(read_only(np.ascontiguousarray(data)), edges, out_N)
     return out_N.astype(np.uint32)
 
 
 @njit(cache=True, nogil=True)
-def _all_first32(data, offsets, out):
-    first32_of_spans(data.ctypes.data, offsets, 1, 1, out)
+def _all_first32(data, edges, out):
+    first32_of_spans(address(data), edges, np.int64(1), out)
 
 
 @intrinsic
@@ -85,29 +86,28 @@ def _every(number):
 
 
 @njit(cache=True, nogil=True)
-def first32_of_spans(base, edges, step, span, out):
-    """Write the hash of the bytes base + edges[step * i] to base + edges[step * i + span] to out[i], a uint64.
+def first32_of_spans(base, edges, span, out):
+    """Write the hash of the bytes base + edges[2 i] to base + edges[2 i + span] to out[i], a uint64.
 
-    For other kernels: base is an address. Nothing outside the messages is read.
+    For other kernels: base is an address, edges are uint32. Nothing outside the messages is read.
     """
     words, state = np.empty((16, _LANES), np.uint32), np.empty((5, _LANES), np.uint32)
+    starts, lengths = np.empty(_LANES, np.int64), np.empty(_LANES, np.int64)
     for first in range(0, len(out), _LANES):
-        lanes = min(_LANES, len(out) - first)
-        longest = 0
+        lanes, longest = min(_LANES, len(out) - first), 0
         for lane in range(lanes):
-            i = step * (first + lane)
-            longest = max(longest, np.int64(edges[i + span]) - np.int64(edges[i]))
+            i = 2 * (first + lane)
+            starts[lane], lengths[lane] = base + np.int64(edges[i]), np.int64(edges[i + span]) - np.int64(edges[i])
+            longest = max(longest, lengths[lane])
         for row in range(5):
-            state[row] = _START[row]
+            for lane in range(_LANES):
+                state[row, lane] = _START[row]
         for block in range((longest + 8) // 64 + 1):
             for lane in range(lanes):
-                i = step * (first + lane)
-                length = np.int64(edges[i + span]) - np.int64(edges[i])
-                _lay_out(base + np.int64(edges[i]), length, block, words, lane)
-            _compress(words.ctypes.data, state.ctypes.data)
+                _lay_out(starts[lane], lengths[lane], block, words, lane)
+            _compress(address(words), address(state))
             for lane in range(lanes):
-                i = step * (first + lane)
-                if (np.int64(edges[i + span]) - np.int64(edges[i]) + 8) // 64 == block:
+                if (lengths[lane] + 8) // 64 == block:
                     out[first + lane] = _reversed(np.uint64(state[0, lane])) >> _U32
 
 
@@ -127,7 +127,7 @@ def _lay_out(message, length, block, words, lane):
             last |= np.uint64(load8(message + at + 8 * full + k)) << np.uint64(8 * k)
         _put(_reversed(last), words, full, lane)
     if (length + 8) // 64 == block:
-        _put(_U8 * np.uint64(length), words, 7, lane)
+        _put(_U8 * np.uint64(length), words, np.int64(7), lane)
 
 
 @njit(cache=True, nogil=True)

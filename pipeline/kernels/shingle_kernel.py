@@ -11,6 +11,7 @@ from numba import njit
 from pipeline.kernels import unicode_table
 from pipeline.kernels.sha1 import first32_of_spans
 from pipeline.kernels.simd import (
+    address,
     fill_spaces,
     folded_product,
     load8,
@@ -60,7 +61,7 @@ class Kind(NamedTuple):
 @njit(cache=True, nogil=True)
 def fill(data, offsets, table, kind, state, scratch, counts, needed, out):
     """Go on where the state stands until all is done, out is full or more scratch is asked for; return the shingles."""
-    base, text = data.ctypes.data, scratch.text.ctypes.data
+    base, text = address(data), address(scratch.text)
     block = np.empty(64, np.uint8)
     total, state[ASKED] = 0, 0
     while state[DOCUMENT] < len(counts):
@@ -92,7 +93,7 @@ def fill(data, offsets, table, kind, state, scratch, counts, needed, out):
 @njit(cache=True, nogil=True)
 def _shingle(kind, length, last, state, scratch, before, out):
     """Write the shingles that end in the text of this length, in normal form; return their number."""
-    text, joined, edges = scratch.text.ctypes.data, scratch.joined.ctypes.data, scratch.edges
+    text, joined, edges = address(scratch.text), address(scratch.joined), scratch.edges
     count = _word_edges(text, length, edges)
     units = _append(text, length, edges, count, joined, state, before > 0) if kind.bytes_ else count
     n = units if last and before == 0 and 0 < units < kind.ngram else kind.ngram
@@ -104,8 +105,8 @@ def _shingle(kind, length, last, state, scratch, before, out):
         return number
     source = text
     if kind.sha1:
-        _join(text, edges, count, 0, joined)
-        first32_of_spans(joined, edges, 2, 2 * n - 1, out[:number])
+        _join(text, edges, count, np.int64(0), joined)
+        first32_of_spans(joined, edges, 2 * n - 1, out[:number])
         source = joined
     else:
         _hash_words(text, count, edges, scratch.words)
@@ -124,7 +125,7 @@ def _chunk_end(data, start, end, table, anywhere):
         limit -= 1
     if anywhere:
         return limit
-    base, i = data.ctypes.data, limit
+    base, i = address(data), limit
     while i > start:
         before = i - 1
         while before > start and data[before] & 0xC0 == 0x80:
@@ -133,8 +134,8 @@ def _chunk_end(data, start, end, table, anywhere):
             return i
         i = before
     while limit < end:
-        code, address = _decode(base + limit, base + end)
-        limit = address - base
+        code, at = _decode(base + limit, base + end)
+        limit = at - base
         if table[code] & np.uint64(0xFF) == np.uint64(_SPACE):
             return limit
     return end
@@ -153,7 +154,7 @@ def _normalise(at, stop, data_end, out, table, block):
         else:
             for k in range(data_end - at):
                 block[k] = load8(at + k)
-            high = lower_ascii(block.ctypes.data, o)
+            high = lower_ascii(address(block), o)
         here = min(np.int64(trailing_zeros(high)), stop - at)
         at += here
         o += here
@@ -247,7 +248,7 @@ def _hash_bytes(kind, joined, edges, number, n, out):
     if kind.sha1:
         for i in range(number):
             edges[2 * i], edges[2 * i + 1] = i, i + n
-        first32_of_spans(joined, edges, 2, 1, out)
+        first32_of_spans(joined, edges, np.int64(1), out)
     else:
         for i in range(number):
             out[i] = _hash(joined + i, n)
@@ -304,7 +305,7 @@ def _move(source, length, target):
 
 @njit(cache=True, nogil=True)
 def need_context(data, offsets, table, needed):
-    base, data_end = data.ctypes.data, data.ctypes.data + len(data)
+    base, data_end = address(data), address(data) + len(data)
     for document in range(len(offsets) - 1):
         at, stop = base + offsets[document], base + offsets[document + 1]
         while at < stop:

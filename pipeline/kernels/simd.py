@@ -1,14 +1,15 @@
 """Vector instructions for kernels: what numba's own vectoriser does not find, written as LLVM's generic vectors.
 
-LLVM lowers them to whatever the processor has: SSE2, AVX2, AVX-512, NEON. All addresses are whole numbers of bytes (the
-`.ctypes.data` of an array in a kernel); loads and stores need no alignment, check no bounds and are little-endian.
+LLVM lowers them to whatever the processor has: SSE2, AVX2, AVX-512, NEON. Addresses are int64 numbers of bytes; loads
+and stores need no alignment, check no bounds and are little-endian. Who takes an array's address must hold the array.
 
 The functions here are called inside kernels of other modules. Numba's cache does not notice a change in a module it
 inlines from, so this one holds small, finished things only.
 """
 
+import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.extending import intrinsic
 
 _I1, _I8, _I32, _I64, _I128 = (ir.IntType(bits) for bits in (1, 8, 32, 64, 128))
@@ -20,9 +21,15 @@ WIDTHS = (32, 24, 16, 8)
 minima, and the hash; with 40 the minima are spilled and the pass is slower."""
 
 
+@njit(cache=True, nogil=True)
+def address(array):
+    """Return where an array begins: signed, since numba makes a float of an unsigned number plus a signed one."""
+    return np.int64(array.ctypes.data)
+
+
 def _loader(bits, result):
     @intrinsic
-    def load(typing, address):
+    def load(typing, at):
         def code(context, builder, signature, arguments):
             return builder.load(_pointer(builder, arguments[0], ir.IntType(bits)), align=1)
 
@@ -33,7 +40,7 @@ def _loader(bits, result):
 
 def _storer(bits, kind):
     @intrinsic
-    def store(typing, address, value):
+    def store(typing, at, value):
         def code(context, builder, signature, arguments):
             builder.store(arguments[1], _pointer(builder, arguments[0], ir.IntType(bits)), align=1)
             return context.get_dummy_value()
@@ -101,7 +108,7 @@ def lower_ascii(typing, source, target):
 
 
 @intrinsic
-def not_ascii(typing, address):
+def not_ascii(typing, at):
     """Return a uint64 with a one for each of 64 bytes that is not ASCII, the first byte lowest."""
 
     def code(context, builder, signature, arguments):
@@ -112,7 +119,7 @@ def not_ascii(typing, address):
 
 
 @intrinsic
-def not_space(typing, address):
+def not_space(typing, at):
     """Return a uint64 with a one for each of 64 bytes that is not a space, the first byte lowest."""
 
     def code(context, builder, signature, arguments):
@@ -123,7 +130,7 @@ def not_space(typing, address):
 
 
 @intrinsic
-def fill_spaces(typing, address):
+def fill_spaces(typing, at):
     """Write 64 spaces."""
 
     def code(context, builder, signature, arguments):
