@@ -41,6 +41,7 @@ Unit = Literal["word", "byte"]
 Hashing = Literal["native", "datasketch"]
 
 _ROOM = 48 * 1024
+_CARRIED_ROOM = 8 * 1024
 _MOST_SCRATCH = 2**32
 
 
@@ -95,7 +96,7 @@ class Work:
                 raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}")
         self._text = read_only(np.ascontiguousarray(data)), read_only(offsets), unicode_table.table()
         self._kind = Kind(ngram, unit == "byte", hashing == "datasketch", strict)
-        self._state, self._scratch = np.zeros(5, np.int64), _scratch(2 * CHUNK_BYTES + SLACK)
+        self._state, self._scratch = np.zeros(5, np.int64), _scratch(2 * CHUNK_BYTES + SLACK + _CARRIED_ROOM)
         self._out = np.empty(max(room, 2 * CHUNK_BYTES + 4), np.uint64)
         self.counts_N = np.zeros(len(offsets) - 1, np.int64)
         self.needed_N = np.zeros(len(offsets) - 1, np.bool_)
@@ -103,6 +104,11 @@ class Work:
     @property
     def document(self) -> int:
         return int(self._state[DOCUMENT])
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Bytes held beside the shingles: they grow with the longest word, not with a document."""
+        return sum(array.nbytes for array in self._scratch)
 
     def go_on(self) -> np.ndarray:
         """Return the next shingles, uint64, valid until the next call; empty only when all is done."""
@@ -115,7 +121,7 @@ class Work:
             if not self._state[ASKED]:
                 return self._out[:found]
             carried, held = int(self._state[CARRIED]), self._scratch
-            self._scratch = _scratch(int(self._state[ASKED]))
+            self._scratch = _scratch(int(self._state[ASKED]) + _CARRIED_ROOM)
             self._scratch.text[:carried], self._scratch.joined[:carried] = held.text[:carried], held.joined[:carried]
 
 

@@ -65,6 +65,14 @@ def sha1_hash(shingle: Sequence[str] | bytes) -> int:
     return number(hashlib.sha1(data).digest()[:4])
 
 
+def band_key(band: int, values: Sequence[int]) -> int:
+    k = band + 1
+    for i in range(0, len(values), 2):
+        pair = sum(value << 32 * place for place, value in enumerate(values[i : i + 2]))
+        k = k + folded_product(k ^ pair, 0x9FB21C651E98DF25) & MASK
+    return folded_product(k, 0xD6E8FEB86659FD93)
+
+
 def fold32(shingle: int) -> int:
     return (shingle ^ (shingle >> 32)) & 0xFFFFFFFF
 
