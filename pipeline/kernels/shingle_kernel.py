@@ -26,6 +26,8 @@ from pipeline.kernels.simd import (
 )
 
 CHUNK_BYTES = 16 * 1024
+CONTEXT_BYTES = 256
+"""Least bytes of a part of a text that is brought into normal form in its context."""
 SLACK = 256
 """Bytes a buffer of text is longer than the text: blocks of 64 are read and written whole."""
 DOCUMENT, DONE, CARRIED, CUT, ASKED = range(5)
@@ -305,21 +307,46 @@ def _move(source, length, target):
 
 @njit(cache=True, nogil=True)
 def need_context(data, offsets, table, needed):
-    base, data_end = address(data), address(data) + len(data)
+    base = address(data)
     for document in range(len(offsets) - 1):
-        at, stop = base + offsets[document], base + offsets[document + 1]
-        while at < stop:
-            if at + 64 <= data_end:
-                here = np.int64(trailing_zeros(not_ascii(at)))
-                at += here
-                if here == 64:
-                    continue
-            seen = _U0
-            while at < stop and not (load8(at) < 0x80 and at + 8 <= stop and load64(at) & _HIGH_BITS == _U0):
-                code, at = _decode(at, stop)
-                seen |= table[code]
-            if seen & _CONTEXT:
-                needed[document] = True
-                break
-            if at + 64 > data_end:
-                at += 8
+        start, end = base + offsets[document], base + offsets[document + 1]
+        needed[document] = _has_context(start, end, base + len(data), table)
+
+
+@njit(cache=True, nogil=True)
+def context_spans(data, start, end, table, spans):
+    """Write where the parts that need their context begin and end, in turn; return their number.
+
+    A part ends before a space or a line feed: neither composes, has case or is passed over in search of a cased letter.
+    """
+    base, count = address(data), 0
+    while start < end:
+        stop = min(start + CONTEXT_BYTES, end)
+        while stop < end and data[stop] != 0x20 and data[stop] != 0x0A:
+            stop += 1
+        if _has_context(base + start, base + stop, base + len(data), table):
+            if count == 0 or spans[2 * count - 1] != start:
+                spans[2 * count] = start
+                count += 1
+            spans[2 * count - 1] = stop
+        start = stop
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _has_context(at, stop, data_end, table):
+    while at < stop:
+        if at + 64 <= data_end:
+            here = np.int64(trailing_zeros(not_ascii(at)))
+            at += here
+            if here == 64:
+                continue
+        seen = _U0
+        while at < stop and not (load8(at) < 0x80 and at + 8 <= stop and load64(at) & _HIGH_BITS == _U0):
+            code, at = _decode(at, stop)
+            seen |= table[code]
+        if seen & _CONTEXT:
+            return True
+        if at + 64 > data_end:
+            at += 8
+    return False

@@ -35,7 +35,7 @@ import numpy as np
 
 from pipeline.kernels import shingle_kernel, unicode_table
 from pipeline.kernels.hashing import check_offsets, read_only
-from pipeline.kernels.shingle_kernel import ASKED, CARRIED, CHUNK_BYTES, DOCUMENT, SLACK, Kind, Scratch
+from pipeline.kernels.shingle_kernel import ASKED, CARRIED, CHUNK_BYTES, CONTEXT_BYTES, DOCUMENT, SLACK, Kind, Scratch
 
 Unit = Literal["word", "byte"]
 Hashing = Literal["native", "datasketch"]
@@ -145,9 +145,9 @@ def runs(offsets: np.ndarray, bytes_: int) -> list[tuple[int, int]]:
 
 
 def plain(data: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return (data, offsets) with the documents that need their context replaced by their NFC in lower case.
+    """Return (data, offsets) with the parts of documents that need their context replaced by their NFC in lower case.
 
-    Usually that is none of them and the arguments come back as they are. What Unicode did not know when the table was
+    Usually there are none and the arguments come back as they are. What Unicode did not know when the table was
     frozen is kept as it is, whatever Python has learnt since.
     """
     offsets = np.ascontiguousarray(offsets, np.int64)
@@ -170,10 +170,19 @@ def plain(data: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def in_context(data: np.ndarray, offsets: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return (data, offsets int64 [len(rows) + 1]) of these documents in NFC and lower case."""
-    texts = [_in_context(bytes(data[offsets[row] : offsets[row + 1]]).decode()).encode() for row in rows.tolist()]
-    ends = np.cumsum([0, *map(len, texts)], dtype=np.int64)
-    return np.frombuffer(b"".join(texts) or b" ", np.uint8), ends
+    """Return (data, offsets int64 [len(rows) + 1]) of these documents, what needs its context in NFC and lower case."""
+    data, table = read_only(np.ascontiguousarray(data)), unicode_table.table()
+    pieces, ends = [b" "], [1]
+    for row in rows.tolist():
+        first, at, end = len(pieces), int(offsets[row]), int(offsets[row + 1])
+        spans = np.empty(2 * ((end - at) // CONTEXT_BYTES + 1), np.int64)
+        count = shingle_kernel.context_spans(data, at, end, table, spans)
+        for start, stop in spans[: 2 * count].reshape(-1, 2).tolist():
+            pieces += [bytes(data[at:start]), _in_context(bytes(data[start:stop]).decode()).encode()]
+            at = stop
+        pieces.append(bytes(data[at:end]))
+        ends.append(ends[-1] + sum(map(len, pieces[first:])))
+    return np.frombuffer(b"".join(pieces), np.uint8), np.array(ends, np.int64)
 
 
 def _in_context(text: str) -> str:

@@ -163,6 +163,26 @@ def test_slices_are_honoured_and_rows_do_not_depend_on_each_other():
     assert [found[a:b].tolist() for a, b in pairwise(ends)] == expected(["Éa ΑΣ", ""], 2)
 
 
+@settings(deadline=None)  # the first call compiles
+@given(
+    st.lists(TEXTS, min_size=2, max_size=6),
+    st.integers(0, 300),
+    st.sampled_from([" ", "\n", "é", "Σ", " \u0327\u0301"]),
+)
+def test_the_parts_that_are_read_in_their_context_do_not_show(parts, length, glue):
+    text = (glue + "ab " * (length // 3) + "x" * (length % 7)).join(parts)
+    assert hashes_of([text, "Σ", text], 2) == expected([text, "Σ", text], 2)
+
+
+def test_only_what_needs_its_context_is_changed():
+    lines = ["Nothing here. " * 60, "ΟΔΟΣ", "Still Nothing. " * 60, "İ e\u0301"]
+    data, offsets = shingles.plain(*text_buffers(pa.array(["\n".join(lines)], pa.large_string())))
+    found = bytes(data[offsets[0] : offsets[1]]).decode()
+    assert "οδος" in found
+    assert found.endswith("i\u0307 é")
+    assert found.startswith("Nothing here. ")
+
+
 def test_texts_that_need_no_context_are_not_copied():
     data, offsets = text_buffers(pa.array(["Plain text", "schön 漢字 ไทย", "σ"], pa.large_string()))
     assert shingles.plain(data, offsets)[0] is data
