@@ -1,4 +1,4 @@
-"""Sign every document: MinHash over word shingles, cut into LSH bands.
+"""Sign every document: MinHash over its shingles, cut into LSH bands.
 
 Reads documents (and a mask); writes, shard for shard, one 64-bit key a band. Two documents are candidates when they
 share a key; with Jaccard similarity s of their shingle sets that happens with probability 1 - (1 - s**rows)**bands:
@@ -10,23 +10,45 @@ from functools import lru_cache, partial
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.dedup import bands
-from pipeline.kernels import minhash, shingles
+from pipeline.kernels import minhash, signing
+from pipeline.kernels.shingles import Hashing, Unit
 from pipeline.schemas import text_buffers
 from pipeline.stage import Params, Stage, Step
 
-_RUN_BYTES = 256 * 1024
+_MOST_VALUES = 4096
+_LEAST_BYTES = 4
 
 
 class SignParams(Params):
-    """What decides the bands: words a shingle, bands, MinHash values a band, and the seed of the permutations."""
+    """What decides the bands: what a shingle is, bands, MinHash values a band, and the seed of the permutations.
+
+    unit     a shingle is `ngram` words, or `ngram` bytes of the words joined by single spaces
+    hashing  `native`, or `datasketch`: the SHA-1 that datasketch takes of the joined words, several times slower
+    """
 
     ngram: int = Field(5, ge=1, le=64)
+    unit: Unit = "word"
+    hashing: Hashing = "native"
     bands: int = Field(20, ge=1, le=1024)
     rows: int = Field(6, ge=1, le=1024)
     seed: int = Field(1, ge=0, lt=2**32)
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> "SignParams":
+        if self.bands * self.rows > _MOST_VALUES:
+            raise ValueError(
+                f"bands x rows is {self.bands:,} x {self.rows:,} = {self.bands * self.rows:,} values a document, more "
+                f"than {_MOST_VALUES:,}; 20 bands of 6 rows find pairs at a similarity of 0.8"
+            )
+        if self.unit == "byte" and self.ngram < _LEAST_BYTES:
+            raise ValueError(
+                f"shingles of {self.ngram} bytes are in every text, so all texts would look alike; "
+                f"set ngram to {_LEAST_BYTES} or more (25 bytes are about 5 words), or unit to word"
+            )
+        return self
 
 
 def sign_batch(batch: pa.RecordBatch, params: SignParams) -> pa.RecordBatch:
@@ -40,16 +62,9 @@ def sign_batch(batch: pa.RecordBatch, params: SignParams) -> pa.RecordBatch:
 
 
 def sign_texts(texts: pa.Array, params: SignParams) -> tuple[np.ndarray, np.ndarray]:
-    """Return (keys uint64 [N, B], number of shingles int32 [N])."""
-    data, offsets = shingles.plain(*text_buffers(texts))
+    """Return (keys uint64 [N, B], number of shingles int64 [N])."""
     permutations_2P = _permutations(params.bands * params.rows, params.seed)
-    keys_NB = np.empty((len(texts), params.bands), np.uint64)
-    counts_N = np.empty(len(texts), np.int32)
-    for first, end in shingles.runs(offsets, _RUN_BYTES):
-        hashes_S, ends = shingles.hashes(data, offsets[first : end + 1], params.ngram)
-        keys_NB[first:end] = minhash.band_keys(minhash.signatures(hashes_S, ends, permutations_2P), params.bands)
-        counts_N[first:end] = np.diff(ends)
-    return keys_NB, counts_N
+    return signing.sign(*text_buffers(texts), permutations_2P, params.bands, params.ngram, params.unit, params.hashing)
 
 
 @lru_cache
@@ -66,4 +81,4 @@ def sign(step: Step, params: SignParams) -> None:
     )
 
 
-SIGN = Stage("dedup.sign", version=1, params=SignParams, inputs=("documents",), run=sign, optional=("mask",))
+SIGN = Stage("dedup.sign", version=2, params=SignParams, inputs=("documents",), run=sign, optional=("mask",))

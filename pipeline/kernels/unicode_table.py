@@ -3,14 +3,19 @@
 The answers are frozen in unicode_words.txt beside this file, because Python's own tables move with Python: a letter
 that becomes known would change the words, the shingles and in the end the decisions of a corpus made last year.
 
-An entry is a uint32:
+A character is of these kinds:
 
-    bits  0-20  the code point in lower case
-    bit   21    WORD: matches \\w, that is, alphanumeric by Python's str.isalnum, or the underscore
-    bit   22    ALONE: a word of its own although written without spaces (see `ALONE_RANGES`)
-    bit   23    CONTEXT: lower case or NFC of a text with this character cannot be told one character at a time:
-                Quick_Check of NFC is not Yes; a capital sigma (its lower case depends on the place in the word); a
-                dotted capital I (its lower case is two characters)
+    w  matches \\w, that is, alphanumeric by Python's str.isalnum, or the underscore; all others separate words
+    a  a word of its own although written without spaces (see `ALONE_RANGES`)
+    c  lower case or NFC of a text with this character cannot be told one character at a time: Quick_Check of NFC is not
+       Yes; a capital sigma (its lower case depends on the place in the word); a dotted capital I (its lower case is two
+       characters)
+
+An entry of the table is a uint64, what a kernel writes in the place of the character:
+
+    bits  0-47  the UTF-8 of its lower case, first byte lowest; between spaces for `a`; a space for a separator
+    bits 48-50  the number of these bytes, 1 to 5
+    bit   63    CONTEXT: the kind `c`
 
 (A text is out of NFC also where marks stand in the wrong order. A mark is in no word, so for words that is no matter.)
 The file has a line for each run of code points with equal answers: first, last (hexadecimal), difference of the lower
@@ -45,21 +50,42 @@ ALONE_RANGES = (
 )
 """Scripts without spaces between words: each character is a word. The planes above U+FFFF are not among them."""
 
-LOWER = 0x1FFFFF
-WORD, ALONE, CONTEXT = 1 << 21, 1 << 22, 1 << 23
+LENGTH_AT = 48
+CONTEXT = 1 << 63
 _CODE_POINTS = 0x110000
-_FLAGS = {"w": WORD, "a": ALONE, "c": CONTEXT}
+_SPACE = 0x20
 
 
 @lru_cache(maxsize=1)
 def table() -> np.ndarray:
-    """Return the entry of every code point: uint32 [0x110000], read-only."""
-    entries = np.arange(_CODE_POINTS, dtype=np.uint32)
+    """Return the entry of every code point: uint64 [0x110000], read-only."""
+    lower, kinds = np.zeros(_CODE_POINTS, np.uint32), np.zeros(_CODE_POINTS, np.uint8)
     for first, last, delta, flags in _runs_of_file():
-        bits = sum(_FLAGS.get(flag, 0) for flag in flags)
-        entries[first : last + 1] = (np.arange(first, last + 1) + delta) | bits
+        lower[first : last + 1] = np.arange(first + delta, last + delta + 1)
+        kinds[first : last + 1] = sum(1 << "wac".index(flag) for flag in flags if flag != "-")
+    entries = np.full(_CODE_POINTS, _SPACE | 1 << LENGTH_AT, np.uint64)
+    words = np.flatnonzero(kinds & 1)
+    entries[words] = _written(lower[words].astype(np.uint64), kinds[words] & 2 != 0)
+    entries[kinds & 4 != 0] |= np.uint64(CONTEXT)
     entries.setflags(write=False)
     return entries
+
+
+def _written(codes: np.ndarray, alone: np.ndarray) -> np.ndarray:
+    text, length = _utf8(codes)
+    between = _SPACE | text << 8 | np.uint64(_SPACE) << (8 * length + 8)
+    return np.where(alone, between | length + 2 << LENGTH_AT, text | length << LENGTH_AT)
+
+
+def _utf8(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the UTF-8 of each code point as a little-endian number, and its length in bytes; all of uint64."""
+    length = 1 + (codes >= 0x80).astype(np.uint64) + (codes >= 0x800) + (codes >= 0x10000)
+    text = np.zeros_like(codes)
+    for size, head in ((1, 0), (2, 0xC0), (3, 0xE0), (4, 0xF0)):
+        here = codes[length == size]
+        bytes_ = [head | here >> 6 * (size - 1), *(0x80 | here >> 6 * k & 0x3F for k in reversed(range(size - 1)))]
+        text[length == size] = sum(byte << 8 * place for place, byte in enumerate(bytes_))
+    return text, length
 
 
 @lru_cache(maxsize=1)

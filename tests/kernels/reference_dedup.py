@@ -1,5 +1,6 @@
 """Slow and obvious twins of the deduplication kernels: sets, loops and Python's own Unicode."""
 
+import hashlib
 import re
 import unicodedata
 from collections import defaultdict
@@ -22,27 +23,54 @@ def shingles(text: str, n: int) -> list[tuple[str, ...]]:
     return [tuple(found[i : i + n]) for i in range(len(found) - n + 1)] if found else []
 
 
-def mix(x: int) -> int:
-    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 & MASK
-    x = (x ^ (x >> 27)) * 0x94D049BB133111EB & MASK
-    return x ^ (x >> 31)
+def byte_shingles(text: str, n: int) -> list[bytes]:
+    joined = " ".join(words(text)).encode()
+    n = min(n, len(joined))
+    return [joined[i : i + n] for i in range(len(joined) - n + 1)] if joined else []
 
 
-def word_hash(word: str) -> int:
-    data = word.encode()
-    h = mix(len(data))
-    for i in range(0, len(data), 8):
-        h = mix(h ^ int.from_bytes(data[i : i + 8], "little"))
-    return h
+K0, K1, K2 = 0xA0761D6478BD642F, 0xE7037ED1A0B428DB, 0x589965CC75374CC3
 
 
-def shingle_hash(shingle: Sequence[str]) -> int:
+def folded_product(u: int, v: int) -> int:
+    return (u * v >> 64) ^ (u * v & MASK)
+
+
+def number(data: bytes) -> int:
+    return int.from_bytes(data, "little")
+
+
+def bytes_hash(data: bytes) -> int:
+    if len(data) <= 16:
+        return folded_product(number(data[:8]) ^ K0, (number(data[8:]) + len(data) & MASK) ^ K1)
+    h = len(data) ^ K1
+    for i in range(0, len(data) - 8, 8):
+        h = folded_product(h ^ number(data[i : i + 8]), K2)
+    return folded_product(number(data[-8:]) ^ K0, h)
+
+
+def shingle_hash(shingle: Sequence[str] | bytes) -> int:
+    if isinstance(shingle, bytes):
+        return bytes_hash(shingle)
     total = 0
     for j, word in enumerate(shingle):
         turn = 11 * j % 64
-        h = word_hash(word)
+        h = bytes_hash(word.encode())
         total += (h << turn | h >> (64 - turn)) & MASK
-    return mix(total & MASK)
+    return total & MASK
+
+
+def sha1_hash(shingle: Sequence[str] | bytes) -> int:
+    data = shingle if isinstance(shingle, bytes) else " ".join(shingle).encode()
+    return number(hashlib.sha1(data).digest()[:4])
+
+
+def band_key(band: int, values: Sequence[int]) -> int:
+    k = band + 1
+    for i in range(0, len(values), 2):
+        pair = sum(value << 32 * place for place, value in enumerate(values[i : i + 2]))
+        k = k + folded_product(k ^ pair, 0x9FB21C651E98DF25) & MASK
+    return folded_product(k, 0xD6E8FEB86659FD93)
 
 
 def fold32(shingle: int) -> int:

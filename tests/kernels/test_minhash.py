@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.kernels import minhash
+from tests.kernels import reference_dedup as twin
 from tests.kernels.reference_dedup import fold32
 
 
@@ -65,7 +66,50 @@ def test_equal_values_in_different_bands_have_different_keys():
 
 def test_the_keys_of_a_signature_do_not_move():
     keys = minhash.band_keys(minhash.signatures(*ragged([[1, 2, 3]]), minhash.permutations(4, 1)), 2)
-    assert keys.tolist() == [[0x5DAA58F2CF1990C9, 0x5F0A71895290592F]]
+    assert keys.tolist() == [[0xF0D58F9F0149FD10, 0xE940CC6791F22EE7]]
+
+
+@settings(deadline=None)
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 99))
+def test_keys_are_those_of_the_definition(bands, rows, seed):
+    values = np.random.default_rng(seed).integers(0, 2**32, (3, bands * rows), np.uint32)
+    expected = [
+        [twin.band_key(band, row[band * rows : (band + 1) * rows]) for band in range(bands)] for row in values.tolist()
+    ]
+    assert minhash.band_keys(values, bands).tolist() == expected
+
+
+@pytest.mark.parametrize("count", [*range(1, 34), 56, 64, 100, 120, 128, 250])
+def test_every_number_of_permutations_is_taken_whole(count):
+    shingles = np.random.default_rng(count).integers(0, 2**64, 37, np.uint64).tolist()
+    found = minhash.signatures(*ragged([shingles]), minhash.permutations(count, 3))
+    assert found[0].tolist() == sketch(shingles, count, 3).hashvalues.tolist()
+
+
+@settings(max_examples=40, deadline=None)
+@given(HASHES, HASHES, st.sampled_from([1, 2, 4, 8, 16, 32]), st.integers(1, 70))
+def test_estimates_are_those_of_datasketch(a, b, bits, count):
+    one, two = sketch(a, count, 1), sketch(b + a[: len(a) // 2], count, 1)
+    signatures = np.stack([one.hashvalues, two.hashvalues]).astype(np.uint32)
+    assert minhash.similarity(signatures[:1], signatures[1:]).tolist() == [one.jaccard(two)]
+    packed = minhash.b_bit(signatures, bits)
+    expected = datasketch.bBitMinHash(one, bits).jaccard(datasketch.bBitMinHash(two, bits))
+    assert minhash.b_bit_similarity(packed[:1], packed[1:], count, bits) == pytest.approx([expected], abs=1e-12)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16, 32])
+def test_the_lowest_bits_are_packed_one_behind_the_other(bits):
+    values = np.random.default_rng(bits).integers(0, 2**32, (3, 21), np.uint32)
+    for row, packed in zip(values.tolist(), minhash.b_bit(values, bits), strict=True):
+        expected = sum((value & (1 << bits) - 1) << p * bits for p, value in enumerate(row))
+        assert packed.tobytes() == expected.to_bytes(-(-21 * bits // 8), "little")
+
+
+def test_bits_that_do_not_pack_are_refused():
+    with pytest.raises(ValueError, match="bits must be one of 1, 2, 4, 8, 16, 32; got 3"):
+        minhash.b_bit(np.zeros((1, 8), np.uint32), 3)
+    with pytest.raises(ValueError, match="9 values of 8 bits are 9 bytes"):
+        minhash.b_bit_similarity(np.zeros((1, 8), np.uint8), np.zeros((1, 8), np.uint8), 9, 8)
 
 
 @pytest.mark.parametrize("similarity", [0.3, 0.8])

@@ -21,20 +21,41 @@ TRICKY = st.sampled_from(LATIN_AND_GREEK + EAST)
 TEXTS = st.text(st.one_of(TRICKY, TRICKY, KNOWN), max_size=80)
 
 
-def hashes_of(texts: list[str], ngram: int) -> list[list[int]]:
+KINDS = [("word", "native"), ("byte", "native"), ("word", "datasketch"), ("byte", "datasketch")]
+
+
+def hashes_of(texts: list[str], ngram: int, unit="word", hashing="native") -> list[list[int]]:
     data, offsets = shingles.plain(*text_buffers(pa.array(texts, pa.large_string())))
-    found, ends = shingles.hashes(data, offsets, ngram)
+    found, ends = shingles.hashes(data, offsets, ngram, unit, hashing)
     return [found[a:b].tolist() for a, b in pairwise(ends)]
 
 
-def expected(texts: list[str], ngram: int) -> list[list[int]]:
-    return [[twin.shingle_hash(s) for s in twin.shingles(text, ngram)] for text in texts]
+def expected(texts: list[str], ngram: int, unit="word", hashing="native") -> list[list[int]]:
+    found = twin.shingles if unit == "word" else twin.byte_shingles
+    hashed = twin.shingle_hash if hashing == "native" else twin.sha1_hash
+    return [[hashed(s) for s in found(text, ngram)] for text in texts]
 
 
+@pytest.mark.parametrize(("unit", "hashing"), KINDS)
 @settings(deadline=None)  # the first call compiles
-@given(st.lists(TEXTS, max_size=8), st.integers(1, 7))
-def test_shingles_are_those_of_the_definition(texts, ngram):
-    assert hashes_of(texts, ngram) == expected(texts, ngram)
+@given(st.lists(TEXTS, max_size=8), st.integers(1, 40))
+def test_shingles_are_those_of_the_definition(unit, hashing, texts, ngram):
+    ngram = ngram if unit == "byte" else 1 + ngram % 7
+    assert hashes_of(texts, ngram, unit, hashing) == expected(texts, ngram, unit, hashing)
+
+
+@pytest.mark.parametrize("length", [*range(1, 36), 63, 64, 65, 200])
+def test_words_and_runs_of_bytes_of_every_length_are_hashed_whole(length):
+    word = "".join(chr(97 + (7 * i) % 26) for i in range(length))
+    for unit, hashing in KINDS:
+        assert hashes_of([word, f"a {word}"], length, unit, hashing) == expected(
+            [word, f"a {word}"], length, unit, hashing
+        )
+
+
+def test_sums_of_many_words_turn_each_word_another_way():
+    text = " ".join(f"w{i % 9}" for i in range(150))
+    assert hashes_of([text], 64) == expected([text], 64)
 
 
 def test_every_character_alone_and_between_letters_is_read_as_python_reads_it():
@@ -70,16 +91,96 @@ def test_case_and_punctuation_do_not_count_and_underscores_do():
     assert one != other
 
 
-@pytest.mark.parametrize("filler", ["ab cd. ", "漢", "한", "x", "é ", "Σas "])
-def test_chunks_of_a_long_document_do_not_show(filler):
-    text = "begin " + filler * (3 * 65536 // len(filler.encode())) + " end of it"
-    assert hashes_of([text, "a b"], 3) == expected([text, "a b"], 3)
+FILLERS = [
+    "ab cd. ",
+    "漢",
+    "한",
+    "x",
+    "é ",
+    "Σas ",
+    "é",
+    "ก",
+    "\U0001f600",
+    "e\u0301 ",
+    "a" + " " * 9000,
+    "x" * 20000 + ", ",
+]
+
+
+@pytest.mark.parametrize(("unit", "hashing"), KINDS)
+@pytest.mark.parametrize("filler", FILLERS)
+def test_chunks_of_a_long_document_do_not_show(filler, unit, hashing):
+    text = "begin " + filler * (4 * shingles.CHUNK_BYTES // len(filler.encode())) + " end of it"
+    for ngram in (1, 3):
+        assert hashes_of([text, "a b"], ngram, unit, hashing) == expected([text, "a b"], ngram, unit, hashing)
+
+
+@pytest.mark.parametrize("unit", ["word", "byte"])
+def test_the_parts_work_comes_in_do_not_show(unit):
+    generator = np.random.default_rng(1)
+    words = [f"{word:x}" for word in generator.integers(0, 5000, 120_000)]
+    texts = [" ".join(words[:90_000]), "", " ".join(words[90_000:90_010]), " ".join(words[90_010:])]
+    data, offsets = text_buffers(pa.array(texts, pa.large_string()))
+    whole, ends = shingles.hashes(data, offsets, 5, unit)
+    for room in (1, 50_000, 77_777):
+        work, parts = shingles.Work(data, offsets, 5, unit, room=room), []
+        while work.document < len(texts):
+            parts.append(work.go_on().copy())
+        assert len(parts) > 1
+        assert np.array_equal(np.concatenate(parts), whole)
+        assert np.array_equal(np.cumsum(work.counts_N), ends[1:])
+
+
+@pytest.mark.parametrize("filler", ["some words of a text, ", "漢字", " ", "a  .  "])
+@pytest.mark.parametrize(("unit", "hashing"), [KINDS[0], KINDS[3]])
+def test_scratch_does_not_grow_with_a_document(filler, unit, hashing):
+    text = filler * (1_000_000 // len(filler.encode()))
+    data, offsets = text_buffers(pa.array([text], pa.large_string()))
+    work = shingles.Work(data, offsets, 5, unit, hashing)
+    before = work.scratch_bytes
+    while work.document < 1:
+        work.go_on()
+    assert work.scratch_bytes == before
+
+
+def test_a_document_of_one_word_of_twenty_megabytes():
+    word = "Xyzw" * 5_000_000
+    assert hashes_of([word, "a"], 5) == [[twin.bytes_hash(word.lower().encode())], [twin.shingle_hash(["a"])]]
+    data, offsets = text_buffers(pa.array([word], pa.large_string()))
+    work, total = shingles.Work(data, offsets, 12, "byte"), 0
+    before = work.scratch_bytes
+    while work.document < 1:
+        found = work.go_on()
+        total += len(found)
+        assert set(np.unique(found).tolist()) == {twin.bytes_hash(("xyzw" * 4)[i : i + 12].encode()) for i in range(4)}
+    assert total == len(word) - 11
+    assert work.scratch_bytes == before
 
 
 def test_slices_are_honoured_and_rows_do_not_depend_on_each_other():
     array = pa.array(["one two", "Éa ΑΣ", "", "x y z"], pa.large_string())
     found, ends = shingles.hashes(*shingles.plain(*text_buffers(array.slice(1, 2))), 2)
     assert [found[a:b].tolist() for a, b in pairwise(ends)] == expected(["Éa ΑΣ", ""], 2)
+
+
+@settings(deadline=None)  # the first call compiles
+@given(
+    st.lists(TEXTS, min_size=2, max_size=6),
+    st.integers(0, 300),
+    st.sampled_from([" ", "\n", "é", "Σ", " \u0327\u0301"]),
+)
+def test_the_parts_that_are_read_in_their_context_do_not_show(parts, length, glue):
+    text = (glue + "ab " * (length // 3) + "x" * (length % 7)).join(parts)
+    assert hashes_of([text, "Σ", text], 2) == expected([text, "Σ", text], 2)
+
+
+def test_only_what_needs_its_context_is_changed():
+    lines = ["Nothing here. " * 60, "ΟΔΟΣ", "Still Nothing. " * 60, "İ e\u0301"]
+    data, offsets = shingles.plain(*text_buffers(pa.array(["\n".join(lines)], pa.large_string())))
+    found = bytes(data[offsets[0] : offsets[1]]).decode()
+    assert "οδος" in found
+    assert found.endswith("i\u0307 é")
+    assert found.startswith("Nothing here. ")
 
 
 def test_texts_that_need_no_context_are_not_copied():
@@ -107,7 +208,10 @@ def test_the_table_is_the_one_python_had_when_it_was_made():
 
 
 def test_the_hash_of_a_shingle_does_not_move():
-    assert hashes_of(["The quick brown fox jumps", "漢字"], 5) == [[0xD18C055B7823D601], [0x7E66CBE307DF5FEB]]
+    texts = ["The quick brown fox jumps", "漢字"]
+    assert hashes_of(texts, 5) == [[0x745132B64EE8CA0D], [0xEFD080CD995DBC19]]
+    assert [row[0] for row in hashes_of(texts, 5, "byte")] == [0x16C52B4F7CA71247, 0x29D15695E466225E]
+    assert hashes_of(texts, 5, "word", "datasketch") == [[0x4804FA51], [0x79948ED6]]
 
 
 @settings(deadline=None)  # the first call compiles
@@ -125,6 +229,21 @@ def test_bad_arguments_are_refused():
         shingles.hashes(data, offsets, 0)
     with pytest.raises(ValueError, match="offsets"):
         shingles.hashes(data, np.array([0, 99]), 5)
+    with pytest.raises(ValueError, match="unit must be one of word, byte; got 'line'"):
+        shingles.hashes(data, offsets, 5, "line")
+    with pytest.raises(ValueError, match="hashing must be one of native, datasketch; got 'md5'"):
+        shingles.hashes(data, offsets, 5, "word", "md5")
+
+
+def test_bytes_that_are_not_utf8_are_read_within_their_document():
+    generator = np.random.default_rng(5)
+    for size in range(1, 200):
+        data = generator.integers(128, 256, size, np.uint8)
+        offsets = np.sort(np.concatenate([[0, size], generator.integers(0, size + 1, 3)]))
+        found, ends = shingles.hashes(data, offsets, 2)
+        for i, (a, b) in enumerate(pairwise(offsets)):
+            alone, _ = shingles.hashes(data[a:b].copy() if b > a else np.zeros(1, np.uint8), np.array([0, b - a]), 2)
+            assert np.array_equal(found[ends[i] : ends[i + 1]], alone)
 
 
 @pytest.mark.shared

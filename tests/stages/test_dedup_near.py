@@ -5,6 +5,7 @@ import random
 import datasketch
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from pipeline.dedup import bands
 from pipeline.dedup.exact import EXACT, ExactParams
@@ -286,10 +287,36 @@ def test_bands_are_null_without_words_and_meet_where_they_meet_in_datasketch(tmp
         assert {j for j in with_words if (keys[i] == keys[j]).any()} == set(index.query(sketches[i])) & set(with_words)
 
 
+@pytest.mark.parametrize(("unit", "hashing"), [("byte", "native"), ("word", "datasketch")])
+def test_the_unit_and_the_hashing_of_a_shingle_can_be_chosen(tmp_path, unit, hashing):
+    documents = write_documents(tmp_path / "documents", [several()])
+    params = SignParams(ngram=9, unit=unit, hashing=hashing)
+    table = read(run_stage(tmp_path / "sign", SIGN, params, documents=documents))
+    shingles = twin.byte_shingles if unit == "byte" else twin.shingles
+    assert table["shingles"].to_pylist() == [len(shingles(text, 9)) for text, _ in several()]
+    default = read(run_stage(tmp_path / "default", SIGN, SignParams(ngram=9), documents=documents))
+    assert table["bands"].is_null() == default["bands"].is_null()
+    assert table["bands"] != default["bands"]
+
+
+@pytest.mark.parametrize(
+    ("params", "remedy"),
+    [
+        ({"bands": 1024, "rows": 64}, "1,024 x 64 = 65,536 values a document, more than 4,096; 20 bands of 6 rows"),
+        ({"unit": "byte", "ngram": 3}, "set ngram to 4 or more"),
+        ({"unit": "line"}, "'word' or 'byte'"),
+    ],
+)
+def test_bands_that_make_no_sense_are_refused_with_the_remedy(params, remedy):
+    with pytest.raises(ValidationError, match=remedy):
+        SignParams(**params)
+
+
 NO_LOSS = {
     "clusters": 0,
     "documents_in_clusters": 0,
     "cluster_sizes": {},
+    "superseded": 0,
     "similarity": {},
     "sources": {},
     "examples": [],
