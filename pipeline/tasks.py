@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, Protocol, TypeVar, overload
 
 import numpy as np
 import pyarrow as pa
@@ -46,6 +46,18 @@ class ShardTask:
     first_address: int
     with_address: bool
     ordinal: int
+
+
+class Stream(Protocol):
+    """A function on batches that remembers those it has seen."""
+
+    def batch(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Return the output of one batch, row for row."""
+        ...
+
+    def tally(self) -> Tally:
+        """Return what is to be told of the stream at its end."""
+        ...
 
 
 class LazySequence(Sequence[T], Generic[T]):
@@ -217,6 +229,33 @@ def map_shard(
                 ledger.add(totals, tally(batch, result))
     attempt.rows(name, writer.rows)
     return totals
+
+
+def stream_shards(
+    task: Task,
+    attempt: Attempt,
+    *,
+    start: Callable[[], Stream],
+    schema: pa.Schema,
+    tally: Callable[[pa.RecordBatch, pa.RecordBatch], Tally] | None,
+    fill: tuple[str, ...],
+    mask: bool,
+) -> Tally:
+    """Write the output shards of all input shards, one after the other."""
+    stream = start()
+    totals: Tally = {}
+    for key, shard in task.payload:
+        name = f"{key}.parquet"
+        with ShardWriter(attempt.path(name), schema) as writer:
+            for batch in batches(shard, fill):
+                result = stream.batch(batch)
+                writer.write(result)
+                if mask:
+                    ledger.add(totals, {LEDGER: ledger.count_decisions(batch, result)})
+                if tally:
+                    ledger.add(totals, tally(batch, result))
+        attempt.rows(name, writer.rows)
+    return ledger.add(totals, stream.tally())
 
 
 def _between(rows: pa.Table | None, first: int, count: int) -> pa.Table | None:
