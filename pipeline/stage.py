@@ -161,7 +161,7 @@ class Step:
             mask=schemas.is_mask(schema),
         )
         shards = tuple((task.key, task.payload) for task in self._shard_tasks(columns))
-        totals = self.produce(work, [Task("stream", payload=shards)])
+        totals = self.produce(work, [Task("stream", payload=shards)] if shards else [])
         self.ledger = ledger.ordered(totals.pop(tasks.LEDGER, {}))
         return ledger.ordered(totals)
 

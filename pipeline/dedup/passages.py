@@ -66,7 +66,7 @@ def gathered(
 ) -> tuple[pa.RecordBatch, np.ndarray]:
     """Return the distinct passages of a batch, each with its best occurrence, and the partition of each.
 
-    `home` is the address of the batch, `address` and `place` are those of the best occurrence.
+    `home` and `home_rows` are the batch's address and length, `address` and `place` those of the best occurrence.
     """
     _, rows = placed(batch, ("doc_id", "text", "domain", "address"))
     found = units(rows["text"], rows["domain"], unit, params.scope)
@@ -84,6 +84,7 @@ def gathered(
         "place": pa.array((places_D - found.firsts[owners_D]).astype(np.int32)),
         "documents": pa.array(documents_D),
         "home": pa.array(np.full(len(places_D), batch["address"][0].as_py(), np.uint64)),
+        "home_rows": pa.array(np.full(len(places_D), batch.num_rows, np.int32)),
     }
     return pa.record_batch(columns), (hashes_D2[:, 0] % np.uint64(partitions)).astype(np.uint32)
 
@@ -91,6 +92,7 @@ def gathered(
 _VERDICTS = pa.schema(
     {
         "address": pa.uint64(),
+        "home_rows": pa.int32(),
         "low": pa.uint64(),
         "high": pa.uint64(),
         "best": pa.uint64(),
@@ -106,8 +108,8 @@ _CLASSES = np.array([2, *(10**k for k in range(1, 19))])
 def verdicts(table: pa.Table, *, most: int, shards: int) -> tuple[pa.Table, np.ndarray]:
     """Return the passages that more than `most` documents have, once for every batch that has them, and their shards.
 
-    `address` is that of the batch, `best` and `place` are those of the best occurrence. To the partition behind the
-    shards' go the figures: the most frequent passages, and rows that each count the `passages` of a class.
+    `address` and `home_rows` are those of the batch, `best` and `place` are the best occurrence. To the partition
+    behind the shards' go the figures: the most frequent passages, and rows that each count the `passages` of a class.
     """
     table = table.take(pa.array(_candidates(table)))
     low, high, priority, address = (table[name].to_numpy() for name in ("low", "high", "priority", "address"))
@@ -119,13 +121,14 @@ def verdicts(table: pa.Table, *, most: int, shards: int) -> tuple[pa.Table, np.n
     starts, groups_N = np.flatnonzero(first_N), np.cumsum(first_N) - 1
     documents = np.add.reduceat(table["documents"].to_numpy(), starts) if len(starts) else np.zeros(0, np.int64)
     best_N = starts[groups_N]
-    columns = [table["home"].to_numpy(), low, high, address[best_N], place[best_N], documents[groups_N]]
+    homes = [table[name].to_numpy() for name in ("home", "home_rows")]
+    columns = [*homes, low, high, address[best_N], place[best_N], documents[groups_N]]
     made = pa.table([*columns, np.zeros(len(low), np.int64)], schema=_VERDICTS)
     over = made.filter(pa.array(documents[groups_N] > most))
     frequent = np.lexsort((high[starts], low[starts], -documents))[: min(SHOWN, np.count_nonzero(documents > most))]
     figures = pa.concat_tables([made.take(pa.array(starts[frequent])), _classes(documents[documents > 1])])
-    homes = (over["address"].to_numpy() >> np.uint64(32)).astype(np.uint32)
-    return pa.concat_tables([over, figures]), np.append(homes, np.full(figures.num_rows, shards, np.uint32))
+    places = (over["address"].to_numpy() >> np.uint64(32)).astype(np.uint32)
+    return pa.concat_tables([over, figures]), np.append(places, np.full(figures.num_rows, shards, np.uint32))
 
 
 def _candidates(table: pa.Table) -> np.ndarray:
@@ -144,7 +147,7 @@ def _classes(documents: np.ndarray) -> pa.Table:
     counts = np.bincount(np.searchsorted(_CLASSES, documents), minlength=len(_CLASSES))
     there = np.flatnonzero(counts)
     none = np.zeros(len(there), np.int64)
-    columns = [none, none, none, none, none, _CLASSES[there], counts[there]]
+    columns = [none, none, none, none, none, none, _CLASSES[there], counts[there]]
     return pa.table([c.astype(f.type.to_pandas_dtype()) for c, f in zip(columns, _VERDICTS, strict=True)], _VERDICTS)
 
 
@@ -175,11 +178,11 @@ def _check_home(batch: pa.RecordBatch, rows: pa.Table) -> None:
     Raises:
         DataError: they were not: the two passes have cut a shard differently.
     """
-    homes = rows["address"].to_numpy()
-    if len(homes) and (homes != batch["address"][0].as_py()).any():
+    here, homes = batch["address"][0].as_py(), rows["address"].to_numpy()
+    if (homes != here).any() or (rows["home_rows"].to_numpy() != batch.num_rows).any():
         raise DataError(
-            f"verdicts for a batch at {int(homes.max()):#x} came to one at {batch['address'][0].as_py():#x}: a shard "
-            "was cut into other batches than before. Delete the corpus of this step and build again."
+            f"{batch.num_rows:,} rows at {here:#x} were cut into other batches when their passages were counted. "
+            "Delete the corpus of this step and build again."
         )
 
 

@@ -76,7 +76,11 @@ def grouped(
     """Return the kept documents and the group of each."""
     rows = batch.select(["doc_id", "text", "address"]).filter(batch["keep"])
     draws_N = hashing.draw(0, schemas.doc_ids(rows["doc_id"]), _STREAM)
-    domains = batch["domain"].filter(batch["keep"]) if scope == "domain" else pa.array([_EVERYTHING] * len(draws_N))
+    domains = (
+        batch["domain"].filter(batch["keep"])
+        if scope == "domain"
+        else pa.array([_EVERYTHING] * len(draws_N), pa.string())
+    )
     places = pc.index_in(domains, value_set=pa.array(list(groups), pa.string())).to_numpy(zero_copy_only=False)
     groups_N2 = np.array(list(groups.values()), np.uint64).reshape(-1, 2)[places.astype(np.int64)]
     return rows, (groups_N2[:, 0] + draws_N % groups_N2[:, 1]).astype(np.uint32)
