@@ -254,7 +254,7 @@ def _by_class(figures: pa.Table) -> dict[str, int]:
     for row in sorted(rows, key=lambda row: row["documents"]):
         top = row["documents"]
         below = 2 if top == 10 else top // 10
-        ledger.add(counts, {"2" if top == 2 else f"{below + 1:,}-{top:,}": row["passages"]})
+        ledger.add(counts, {"2" if top == 2 else f"{below + 1:,} to {top:,}": row["passages"]})
     return counts
 
 

@@ -127,7 +127,7 @@ def test_a_line_in_a_hundred_thousand_documents_goes_from_all_but_one(tmp_path):
     assert sum(value == 0 for value in read(mask)["removed_bytes"].to_pylist()) == 1
     facts = mask.manifest.facts
     assert facts["most_frequent"] == [{"documents": 100_000, "text": line}]
-    assert facts["passages_by_documents"] == {"10,001-100,000": 1}
+    assert facts["passages_by_documents"] == {"10,001 to 100,000": 1}
     assert facts["shortened_documents"] == {"web": 99_999}
 
 
@@ -138,7 +138,7 @@ def test_the_facts_name_the_most_frequent_passages_and_count_classes(tmp_path):
     facts = mask.manifest.facts
     assert [example["documents"] for example in facts["most_frequent"]] == list(range(30, 10, -1))
     assert [example["text"] for example in facts["most_frequent"]] == lines[:9:-1]
-    assert facts["passages_by_documents"] == {"2": 1, "3-10": 8, "11-100": 20}
+    assert facts["passages_by_documents"] == {"2": 1, "3 to 10": 8, "11 to 100": 20}
     assert facts["removed_bytes"]["web"] == sum(read(mask)["removed_bytes"].to_pylist())
 
 
