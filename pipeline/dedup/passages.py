@@ -134,7 +134,7 @@ def verdicts(table: pa.Table, *, most: int, shards: int) -> tuple[pa.Table, np.n
 def _candidates(table: pa.Table) -> np.ndarray:
     """Return the rows whose passage may be in several documents: the lower half of the hash sorts out most others."""
     low, documents = table["low"].to_numpy(), table["documents"].to_numpy()
-    order = np.argsort(low, kind="stable")
+    order = np.argsort(low)  # which of equal ones comes first does not matter
     equal = low[order][1:] == low[order][:-1]
     many = documents > 1
     many[order[1:][equal]] = True

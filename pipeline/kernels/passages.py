@@ -13,8 +13,8 @@ A passage is told by 128 bits of hash; their low bits are its slot in the tables
 import numpy as np
 from numba import njit
 
-from pipeline.kernels.hashing import check_offsets, read_only
-from pipeline.kernels.whitespace import collapse
+from pipeline.kernels.hashing import check_offsets
+from pipeline.kernels.whitespace import blank
 
 _NEWLINE = np.uint8(10)
 
@@ -29,10 +29,10 @@ def lines(data: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray
     """
     offsets = np.ascontiguousarray(offsets, np.int64)
     check_offsets(data, offsets)
-    documents = len(offsets) - 1
-    count = int(np.count_nonzero(data[offsets[0] : offsets[-1]] == _NEWLINE)) + documents
-    begins_P, ends_P, firsts = np.empty(count, np.int64), np.empty(count, np.int64), np.zeros(documents + 1, np.int64)
-    _lines_all(read_only(np.ascontiguousarray(data)), read_only(offsets), begins_P, ends_P, firsts)
+    newlines = np.flatnonzero(data[offsets[0] : offsets[-1]] == _NEWLINE) + offsets[0]
+    count = len(newlines) + len(offsets) - 1
+    begins_P, ends_P, firsts = np.empty(count, np.int64), np.empty(count, np.int64), np.zeros(len(offsets), np.int64)
+    _lines_all(newlines, offsets, begins_P, ends_P, firsts)
     return begins_P, ends_P, firsts
 
 
@@ -45,8 +45,7 @@ def paragraphs(data: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.nd
         ValueError: the offsets fall or leave the data.
     """
     begins_L, ends_L, firsts_L = lines(data, offsets)
-    _, widths = collapse(data, bounds(begins_L, offsets))
-    blank_L = np.diff(widths) == 0
+    blank_L = blank(data, bounds(begins_L, offsets))
     count = _runs(blank_L, firsts_L)
     begins_P, ends_P, firsts = np.empty(count, np.int64), np.empty(count, np.int64), np.zeros(len(offsets), np.int64)
     _join_all(begins_L, ends_L, firsts_L, blank_L, begins_P, ends_P, firsts)
@@ -111,16 +110,15 @@ def _slots(count: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _lines_all(data, offsets, begins, ends, firsts):
-    p = 0
+def _lines_all(newlines, offsets, begins, ends, firsts):
+    p, n = 0, 0
     for document in range(len(offsets) - 1):
-        start = offsets[document]
-        for i in range(offsets[document], offsets[document + 1]):
-            if data[i] == _NEWLINE:
-                begins[p], ends[p] = start, i
-                p += 1
-                start = i + 1
-        begins[p], ends[p] = start, offsets[document + 1]
+        begins[p] = offsets[document]
+        while n < len(newlines) and newlines[n] < offsets[document + 1]:
+            ends[p] = newlines[n]
+            begins[p + 1] = newlines[n] + 1
+            p, n = p + 1, n + 1
+        ends[p] = offsets[document + 1]
         p += 1
         firsts[document + 1] = p
 

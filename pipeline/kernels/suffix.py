@@ -12,7 +12,8 @@ construction", IEEE Trans. Computers 60, 2011), then the longest common prefixes
 in common form a run: all the places of one window.
 
 Time is linear. Memory beside the text: at most 12 bytes a byte that the sieve leaves (4 of the suffix array, 4 of the
-prefixes or of SA-IS' own, the rest copies and marks), and 1.3 a byte of all.
+prefixes or of SA-IS' own, the rest copies and marks), and 1.3 a byte of all; before that 12 a sample, which is one byte
+in 8 for a width of 200.
 """
 
 import numpy as np
@@ -25,9 +26,8 @@ MAX_BYTES = 2**31 - 2
 
 _NONE, _WHOLE, _GOES = 0, 1, 2
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
-_SAMPLED = np.uint64(3)
-_UNSAMPLED = np.uint64((1 << 3) - 1)
-"""A window is looked up if these bits of its hash are zero, one in eight: looking up costs a miss of the cache."""
+_HIGH = np.uint64(24)
+"""Slots are told by bits above those that choose the sample."""
 _U1, _U2, _U3 = np.uint64(1), np.uint64(2), np.uint64(3)
 
 
@@ -67,11 +67,13 @@ def candidates(data: np.ndarray, offsets: np.ndarray, width: int) -> np.ndarray:
     What has an equal one is always among them; what has none is there by chance, if at all.
     """
     half = width // 2
-    # Two slots to four for every window that is looked up.
-    size = 1 << max(10, int(offsets[-1] - offsets[0]).bit_length() - 1)
-    slots, marked_B = np.zeros(size // 4, np.uint8), np.zeros(len(data), np.bool_)
-    _count_windows(data, offsets, half, slots)
-    _keep_runs(data, offsets, half, width - half + 1, slots, marked_B)
+    least = width - half + 1
+    # Some 8 to 16 windows of a run are looked up: by chance none of them is alone once in 100,000 runs.
+    places_S, hashes_S = _samples(data, offsets, half, max(1, (least // 8).bit_length() - 1))
+    slots, alone_S = np.zeros(1 << max(8, len(places_S).bit_length()), np.uint8), np.empty(len(places_S), np.bool_)
+    _find_alone(hashes_S, slots, alone_S)
+    marked_B = np.zeros(len(data), np.bool_)
+    _mark_between(offsets, places_S, alone_S, half, least, marked_B)
     return marked_B
 
 
@@ -103,68 +105,80 @@ def _sorted_suffixes(text: np.ndarray, places: np.ndarray, letters: int) -> None
 
 
 @njit(cache=True, nogil=True)
-def _slot_bits(slots, mixed):
-    """Return the byte and the shift of a window's slot."""
-    slot = (mixed >> _SAMPLED) & np.uint64(4 * len(slots) - 1)
-    return slot >> _U2, (slot & _U3) * _U2
+def _samples(data, offsets, half, rare):
+    """Return (places uint32 [S], hashes uint64 [S]) of one in 2^rare windows of `half` bytes, chosen by hash, in order.
 
-
-@njit(cache=True, nogil=True)
-def _leaving(half):
-    """Return what the byte that leaves a window of `half` bytes is multiplied with."""
-    power = _U1
-    for _ in range(half):
+    Places are counted from the first document. The hash is a polynomial modulo 2^64, then mixed.
+    """
+    width, power = np.uint64(half), _U1
+    for _ in range(half - 1):
         power *= _FACTOR
-    return power
-
-
-@njit(cache=True, nogil=True)
-def _rolled(rolling, data, i, begin, first, power):
-    """Return the hash of the window from `begin` to byte i, from that of the window before."""
-    rolling = rolling * _FACTOR + np.uint64(data[i]) + _U1
-    if begin > first:
-        rolling -= power * (np.uint64(data[begin - 1]) + _U1)
-    return rolling
-
-
-@njit(cache=True, nogil=True)
-def _count_windows(data, offsets, half, slots):
-    """Count every sampled window in its slot: none, one, more."""
-    power = _leaving(half)
+    unsampled = (_U1 << np.uint64(rare)) - _U1
+    places = np.empty(5 * (offsets[-1] - offsets[0]) // (4 << rare) + 64, np.uint32)
+    hashes = np.empty(len(places), np.uint64)
+    count, base = 0, np.uint64(offsets[0])
     for document in range(len(offsets) - 1):
-        rolling, first = np.uint64(0), offsets[document]
-        for i in range(first, offsets[document + 1]):
-            begin = i - half + 1
-            rolling = _rolled(rolling, data, i, begin, first, power)
+        # Unsigned places: numba would ask of every signed one whether it counts from the end.
+        i, stop, rolling = np.uint64(offsets[document]), np.uint64(offsets[document + 1]), np.uint64(0)
+        if i + width > stop:
+            continue
+        full = i + width - _U1
+        while i < full:
+            rolling = rolling * _FACTOR + np.uint64(data[i]) + _U1
+            i += _U1
+        while i < stop:
+            rolling = rolling * _FACTOR + np.uint64(data[i]) + _U1
             mixed = mix64(rolling)
-            if begin >= first and not mixed & _UNSAMPLED:
-                place, shift = _slot_bits(slots, mixed)
-                count = (np.uint64(slots[place]) >> shift) & _U3
-                slots[place] |= np.uint8((((count << _U1) | _U1) & _U3) << shift)
+            i += _U1
+            begin = i - width
+            if not mixed & unsampled:
+                if count == len(places):
+                    places, hashes = _twice(places), _twice(hashes)
+                places[count], hashes[count] = begin - base, mixed
+                count += 1
+            rolling -= power * (np.uint64(data[begin]) + _U1)
+    return places[:count], hashes[:count]
 
 
 @njit(cache=True, nogil=True)
-def _keep_runs(data, offsets, half, least, slots, marked):
-    """Mark the bytes of at least `least` windows in a row of which no sampled one is alone in its slot."""
-    power = _leaving(half)
+def _twice(array):
+    """Return a copy with room for as much again."""
+    larger = np.empty(2 * len(array), array.dtype)
+    larger[: len(array)] = array
+    return larger
+
+
+@njit(cache=True, nogil=True)
+def _find_alone(hashes, slots, alone):
+    """Set alone[s] if no other sample has the slot of sample s; slots are two bits, which say none, one or more."""
+    mask = np.uint64(4 * len(slots) - 1)
+    for hashed in hashes:
+        slot = (hashed >> _HIGH) & mask
+        shift = (slot & _U3) * _U2
+        count = (np.uint64(slots[slot >> _U2]) >> shift) & _U3
+        slots[slot >> _U2] |= np.uint8((((count << _U1) | _U1) & _U3) << shift)
+    for s in range(len(hashes)):
+        slot = (hashes[s] >> _HIGH) & mask
+        alone[s] = not (np.uint64(slots[slot >> _U2]) >> ((slot & _U3) * _U2)) & _U2
+
+
+@njit(cache=True, nogil=True)
+def _mark_between(offsets, places, alone, half, least, marked):
+    """Mark the bytes of at least `least` windows of `half` bytes in a row of which none is alone."""
+    s = 0
     for document in range(len(offsets) - 1):
-        rolling, first = np.uint64(0), offsets[document]
-        begun = first
-        for i in range(first, offsets[document + 1]):
-            begin = i - half + 1
-            rolling = _rolled(rolling, data, i, begin, first, power)
-            mixed = mix64(rolling)
-            if begin < first:
-                continue
-            if not mixed & _UNSAMPLED:
-                place, shift = _slot_bits(slots, mixed)
-                if not (np.uint64(slots[place]) >> shift) & _U2:
-                    begun = begin + 1
-            run = begin - begun + 1
-            if run == least:
-                marked[begun : i + 1] = True
-            elif run > least:
-                marked[i] = True
+        begun, last = offsets[document], offsets[document + 1] - half
+        while begun <= last:
+            while s < len(places) and (not alone[s] or offsets[0] + np.int64(places[s]) < begun):
+                if offsets[0] + np.int64(places[s]) > last:
+                    break
+                s += 1
+            end = last + 1
+            if s < len(places):
+                end = min(end, offsets[0] + np.int64(places[s]))
+            if end - begun >= least:
+                marked[begun : end + half - 1] = True
+            begun = end + 1
 
 
 @njit(cache=True, nogil=True)
@@ -343,13 +357,15 @@ def _mark_runs(suffixes, common, width, first_stays, states):
     """Mark the windows that are to go, run by run of suffixes that begin with the same window."""
     begin = 0
     while begin < len(suffixes):
-        first, last, end = len(suffixes), np.int64(-1), begin
-        while end < len(suffixes) and (end == begin or common[suffixes[end]] >= width):
-            here = np.int64(suffixes[end])
+        end = begin + 1
+        while end < len(suffixes) and common[suffixes[end]] >= width:
+            end += 1
+        first, last = len(suffixes), np.int64(-1)
+        for i in range(begin, end if end > begin + 1 else begin):
+            here = np.int64(suffixes[i])
             if states[here] != _NONE:
                 first, last = min(first, here), max(last, here)
-            end += 1
-        for i in range(begin, end):
+        for i in range(begin, end if last > first else begin):
             here = np.int64(suffixes[i])
             far = here - first >= width or (last - here >= width and not first_stays)
             if states[here] != _NONE and far:
