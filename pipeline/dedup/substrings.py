@@ -13,7 +13,7 @@ Copies are seen within a group of documents only. Documents are spread over grou
 their doc_id (scope `corpus`), or over groups of their domain; how many groups there are depends on the bytes of the
 kept documents (of the domain) alone. So a decision does not depend on files, shards or workers; with more than one
 group it does depend on which documents share one, and copies in two groups both stay. One group sees every copy: raise
-`group_bytes`, at some 14 bytes of memory a byte of a group.
+`group_bytes`, at some 7 bytes of memory a byte of a group, or 16 where all of it is repeated, for each worker.
 """
 
 from collections.abc import Iterator
