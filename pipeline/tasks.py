@@ -218,17 +218,28 @@ def map_shard(
         for batch in batches(task.payload, fill):
             first = task.payload.first_address + writer.rows
             result = fn(batch, _between(rows, first, batch.num_rows)) if addressed else fn(batch)
-            if result.num_rows != batch.num_rows:
-                raise DataError(
-                    f"a map returned {result.num_rows:,} rows for {batch.num_rows:,}; it must return one for each"
-                )
-            writer.write(result)
-            if mask:
-                ledger.add(totals, {LEDGER: ledger.count_decisions(batch, result)})
-            if tally:
-                ledger.add(totals, tally(batch, result))
+            _write(writer, batch, result, totals, tally=tally, mask=mask)
     attempt.rows(name, writer.rows)
     return totals
+
+
+def _write(
+    writer: ShardWriter,
+    batch: pa.RecordBatch,
+    result: pa.RecordBatch,
+    totals: Tally,
+    *,
+    tally: Callable[[pa.RecordBatch, pa.RecordBatch], Tally] | None,
+    mask: bool,
+) -> None:
+    """Write the output of one batch and add it to the totals."""
+    if result.num_rows != batch.num_rows:
+        raise DataError(f"a map returned {result.num_rows:,} rows for {batch.num_rows:,}; it must return one for each")
+    writer.write(result)
+    if mask:
+        ledger.add(totals, {LEDGER: ledger.count_decisions(batch, result)})
+    if tally:
+        ledger.add(totals, tally(batch, result))
 
 
 def stream_shards(
@@ -248,12 +259,7 @@ def stream_shards(
         name = f"{key}.parquet"
         with ShardWriter(attempt.path(name), schema) as writer:
             for batch in batches(shard, fill):
-                result = stream.batch(batch)
-                writer.write(result)
-                if mask:
-                    ledger.add(totals, {LEDGER: ledger.count_decisions(batch, result)})
-                if tally:
-                    ledger.add(totals, tally(batch, result))
+                _write(writer, batch, stream.batch(batch), totals, tally=tally, mask=mask)
         attempt.rows(name, writer.rows)
     return ledger.add(totals, stream.tally())
 
