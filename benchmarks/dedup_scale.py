@@ -80,7 +80,9 @@ def build(work: Path, documents: int, memory_mb: int) -> dict[str, Any]:
     clock = Clock()
     built = pipeline.build(recipe, Profile(root=work / "root", workers=1, memory_mb=memory_mb), watcher=clock)
     facts = built["candidates"].manifest.facts
-    dropped = {step: sum(d["dropped"] for d in built[step].manifest.facts["lost"].values()) for step in ("exact", "near")}
+    dropped = {
+        step: sum(d["dropped"] for d in built[step].manifest.facts["lost"].values()) for step in ("exact", "near")
+    }
     return {
         "documents": documents,
         "text_mb": size / 1e6,

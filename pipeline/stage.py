@@ -1,8 +1,8 @@
 """What a stage is, and the verbs it may use while it runs.
 
 `produce` is the one verb: independent tasks, each committed by a record, finished ones never run again. The others
-are written on it: `map_shards` (co-partitioned output), `scatter`, `regroup`, `gather` (shuffle), `fold` (small
-results).
+are written on it: `map_shards` and `stream` (co-partitioned output), `scatter`, `regroup`, `gather` (shuffle), `fold`
+(small results).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ from pipeline.ledger import Tally
 from pipeline.schemas import ADDRESS
 from pipeline.shuffle import Blocks, Part, part
 from pipeline.store import Attempt
-from pipeline.tasks import BatchFn, Foreman, LazySequence, ShardTask, Task
+from pipeline.tasks import BatchFn, Foreman, LazySequence, ShardTask, Stream, Task
 
 R = TypeVar("R")
 
@@ -142,6 +142,34 @@ class Step:
         )
         todo = self._shard_tasks(columns, reusable=None if addressed else self._binding(fn, columns))
         totals = self.produce(work, todo)
+        self.ledger = ledger.ordered(totals.pop(tasks.LEDGER, {}))
+        return ledger.ordered(totals)
+
+    def stream(
+        self,
+        start: Callable[[], Stream],
+        *,
+        columns: Mapping[str, Sequence[str]],
+        schema: pa.Schema,
+        tally: Callable[[pa.RecordBatch, pa.RecordBatch], Tally] | None = None,
+    ) -> Tally:
+        """Write one shard per shard of the first role as `map_shards` does, but by a function with a memory.
+
+        One task reads all shards in their order; what `start()` returns there decides about batch after batch. Nothing
+        runs beside it, and an attempt that is stopped begins again: only for what cannot be done shard by shard.
+
+        Returns: the sum of the tallies, and the stream's own at its end.
+        """
+        work = partial(
+            tasks.stream_shards,
+            start=start,
+            schema=schema,
+            tally=tally,
+            fill=self._unwired(columns),
+            mask=schemas.is_mask(schema),
+        )
+        shards = tuple((task.key, task.payload) for task in self._shard_tasks(columns))
+        totals = self.produce(work, [Task("stream", payload=shards)] if shards else [])
         self.ledger = ledger.ordered(totals.pop(tasks.LEDGER, {}))
         return ledger.ordered(totals)
 

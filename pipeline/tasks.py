@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, Protocol, TypeVar, overload
 
 import numpy as np
 import pyarrow as pa
@@ -48,6 +48,18 @@ class ShardTask:
     first_address: int
     with_address: bool
     ordinal: int
+
+
+class Stream(Protocol):
+    """A function on batches that remembers those it has seen."""
+
+    def batch(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Return the output of one batch, row for row."""
+        ...
+
+    def tally(self) -> Tally:
+        """Return what is to be told of the stream at its end."""
+        ...
 
 
 class LazySequence(Sequence[T], Generic[T]):
@@ -207,15 +219,7 @@ def map_shard(
         for batch in batches(task.payload, fill):
             first = task.payload.first_address + writer.rows
             result = fn(batch, _between(rows, first, batch.num_rows)) if addressed else fn(batch)
-            if result.num_rows != batch.num_rows:
-                raise DataError(
-                    f"a map returned {result.num_rows:,} rows for {batch.num_rows:,}; it must return one for each"
-                )
-            writer.write(result)
-            if mask:
-                ledger.add(totals, {LEDGER: ledger.count_decisions(batch, result)})
-            if tally:
-                ledger.add(totals, tally(batch, result))
+            _write(writer, batch, result, totals, tally=tally, mask=mask)
     attempt.rows(name, writer.rows)
     return totals
 
@@ -224,6 +228,47 @@ def _sent_to(shard: ShardTask, addressed: Sequence[Blocks]) -> pa.Table | None:
     """Return the rows that were sent to the addresses of a shard, by address; None if there are none."""
     tables = [table for blocks in addressed if (table := blocks.read(shard.ordinal)) is not None]
     return by_column(pa.concat_tables(tables), ADDRESS) if tables else None
+
+
+def _write(
+    writer: ShardWriter,
+    batch: pa.RecordBatch,
+    result: pa.RecordBatch,
+    totals: Tally,
+    *,
+    tally: Callable[[pa.RecordBatch, pa.RecordBatch], Tally] | None,
+    mask: bool,
+) -> None:
+    """Write the output of one batch and add it to the totals."""
+    if result.num_rows != batch.num_rows:
+        raise DataError(f"a map returned {result.num_rows:,} rows for {batch.num_rows:,}; it must return one for each")
+    writer.write(result)
+    if mask:
+        ledger.add(totals, {LEDGER: ledger.count_decisions(batch, result)})
+    if tally:
+        ledger.add(totals, tally(batch, result))
+
+
+def stream_shards(
+    task: Task,
+    attempt: Attempt,
+    *,
+    start: Callable[[], Stream],
+    schema: pa.Schema,
+    tally: Callable[[pa.RecordBatch, pa.RecordBatch], Tally] | None,
+    fill: tuple[str, ...],
+    mask: bool,
+) -> Tally:
+    """Write the output shards of all input shards, one after the other."""
+    stream = start()
+    totals: Tally = {}
+    for key, shard in task.payload:
+        name = f"{key}.parquet"
+        with ShardWriter(attempt.path(name), schema) as writer:
+            for batch in batches(shard, fill):
+                _write(writer, batch, stream.batch(batch), totals, tally=tally, mask=mask)
+        attempt.rows(name, writer.rows)
+    return ledger.add(totals, stream.tally())
 
 
 def _between(rows: pa.Table | None, first: int, count: int) -> pa.Table | None:

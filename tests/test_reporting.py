@@ -176,6 +176,17 @@ def test_a_step_of_ones_own_gets_its_ledger_and_facts(tmp_path):
     assert "too short (mine)" in html
 
 
+def test_passages_are_shown_with_their_counts_and_a_stream_with_its_caution(tmp_path):
+    facts = {"passages_by_documents": {"2": 31, "3 to 10": 7}, "most_frequent": [{"documents": 9, "text": "<b>Menu"}]}
+    lines = step("dedup.lines", {"most": 2}, {}, {"web": entry(5, 50)}, facts, 5)
+    stream = step("dedup.bloom", {}, {}, {"web": entry(5, 50)}, {"order_dependent": True, "caution": "mind it"}, 5)
+    html = told(tmp_path, road() | {"lines": lines, "stream": stream})
+    assert '<th scope="row">&lt;b&gt;Menu</th><td class="num">9</td>' in html
+    assert "Copies of a passage" in html
+    assert "<dt>order dependent</dt><dd>yes</dd><dt>caution</dt><dd>mind it</dd>" in html
+    assert Checker(html).open == []
+
+
 def test_the_tables_carry_the_numbers_of_the_ledgers(tmp_path):
     steps = road()
     html = told(tmp_path, steps)

@@ -214,6 +214,40 @@ def fold_lengths(batches):
     return sum(pc.sum(batch["bytes"]).as_py() for batch in batches)
 
 
+class Numbering:
+    """Numbers the documents it has met; forgets one of a batch if told to."""
+
+    def __init__(self, lost=0):
+        self.met, self.lost = 0, lost
+
+    def batch(self, batch):
+        numbers = np.arange(self.met, self.met + batch.num_rows)
+        self.met += batch.num_rows
+        return pa.record_batch({"number": numbers[self.lost :]}, schema=pa.schema({"number": pa.int64()}))
+
+    def tally(self):
+        return {"met": self.met}
+
+
+def number(step, params, start=Numbering):
+    """Number the documents, one after the other."""
+    step.note(**step.stream(start, columns={"documents": ("domain",)}, schema=pa.schema({"number": pa.int64()})))
+
+
+def test_a_stream_meets_the_shards_in_order_and_keeps_names_and_rows(documents, tmp_path):
+    corpus = run_stage(tmp_path / "out", stage_of(number), NoParams(), documents=documents)
+    rows = documents.manifest.rows
+    assert read(corpus)["number"].to_pylist() == list(range(rows))
+    assert [(s.name, s.rows) for s in corpus.manifest.shards] == [(s.name, s.rows) for s in documents.manifest.shards]
+    assert corpus.manifest.facts == {"met": rows}
+
+
+def test_a_stream_that_loses_a_row_is_stopped(documents, tmp_path):
+    losing = Stage("losing", 1, NoParams, ("documents",), partial(number, start=partial(Numbering, lost=1)))
+    with pytest.raises(StageError, match="must return one for each"):
+        run_stage(tmp_path / "out", losing, NoParams(), documents=documents)
+
+
 def test_a_fold_combines_in_shard_order(documents, tmp_path):
     foreman = Foreman("t", tmp_path / "out", LocalRunner(1))
     step = Step("t", tmp_path / "out", {"documents": documents}, foreman)

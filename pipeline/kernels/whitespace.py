@@ -26,6 +26,18 @@ def collapse(data: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndar
     return out[: out_offsets[-1]], out_offsets
 
 
+def blank(data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Return bool [N], whether a value is white space alone or nothing.
+
+    data uint8 [D] is valid UTF-8, offsets int64 [N + 1].
+    """
+    offsets = np.ascontiguousarray(offsets, np.int64)
+    check_offsets(data, offsets)
+    blank_N = np.empty(len(offsets) - 1, np.bool_)
+    _blank_all(read_only(np.ascontiguousarray(data)), read_only(offsets), _kinds(), blank_N)
+    return blank_N
+
+
 def _kinds() -> np.ndarray:
     """Return for each byte: `_WHITE`, `_MAYBE` the first of a longer character that is white, or 0."""
     kinds = np.zeros(256, np.uint8)
@@ -55,6 +67,19 @@ def _collapse_all(data, offsets, kinds, out, out_offsets):
         if after_white and o > begin:
             o -= 1
         out_offsets[value + 1] = o
+
+
+@njit(cache=True, nogil=True)
+def _blank_all(data, offsets, kinds, blank):
+    for value in range(len(offsets) - 1):
+        i, stop = offsets[value], offsets[value + 1]
+        while i < stop:
+            kind = kinds[data[i]]
+            length = np.int64(1) if kind == _WHITE else (_wide_space(data, i, stop) if kind == _MAYBE else np.int64(0))
+            if length == 0:
+                break
+            i += length
+        blank[value] = i >= stop
 
 
 @njit(cache=True, nogil=True)

@@ -9,6 +9,8 @@ from pipeline.reporting.evidence import Evidence, Told, mapping
 from pipeline.reporting.plots import Bar, Mark, Row, curve, ridges, stacked
 
 EXACT, SIGN, KEEP = "dedup.exact", "dedup.sign", "dedup.keep"
+PARTS = ("dedup.lines", "dedup.paragraphs", "dedup.substrings", "dedup.bloom", "dedup.cut")
+EXAMPLES = "most_frequent"
 TRAIN, SCORE, SELECT = "quality.train", "quality.score", "quality.select"
 CLASSES = {
     "stars": (
@@ -21,6 +23,7 @@ CLASSES = {
     ),
     "cluster_sizes": ("Sizes of clusters", "Clusters by the number of documents that candidate pairs connect."),
     "copies": ("Copies of a text", "Texts by how many documents hold them."),
+    "passages_by_documents": ("Copies of a passage", "Distinct passages by how many documents hold them."),
 }
 """Facts that are counts by class: title and caption of their picture."""
 
@@ -36,7 +39,7 @@ def chance(similarity: float, *, bands: int, rows: int) -> float:
 
 def duplicates(evidence: Evidence) -> str:
     """Return what deduplication found and how sure it could be; nothing where the build has none."""
-    steps = list(evidence.of_stage(EXACT, SIGN, "dedup.match", "dedup.cluster", KEEP))
+    steps = list(evidence.of_stage(EXACT, SIGN, "dedup.match", "dedup.cluster", KEEP, *PARTS))
     if not steps:
         return ""
     sign = next(evidence.of_stage(SIGN), None)
@@ -111,11 +114,14 @@ def _sensitivity(sign: Told | None, keep: Told | None) -> str:
 
 
 def _facts(step: Told) -> str:
-    """Return what a step noted: counts by class as pictures, the rest as names and values."""
+    """Return what a step noted: counts by class as pictures, examples as a table, the rest as names and values."""
     parts, rest = [], {}
     for name, value in step.facts.items():
         if name in CLASSES and isinstance(value, Mapping):
             parts.append(_classes(value, *CLASSES[name]))
+        elif name == EXAMPLES:
+            rows = [[example["text"], example["documents"]] for example in value]
+            parts.append(markup.table(("passage", "documents that had it"), rows) if rows else "")
         else:
             rest[name.replace("_", " ")] = value
     body = markup.pairs(rest) + "".join(parts)

@@ -27,3 +27,10 @@ def test_every_character_is_taken_for_white_space_where_python_does_so():
     characters = [chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000]
     assert [len(c) for c in collapsed([f"a{c}b" for c in characters])] == [3] * len(characters)
     assert "".join(collapsed(characters)) == "".join(c for c in characters if not c.isspace())
+
+
+@settings(deadline=None)  # the first call compiles
+@given(st.lists(st.text(st.one_of(st.sampled_from(SPACES), st.sampled_from("aé\u200b漢")), max_size=4)))
+def test_blank_is_what_has_no_words(texts):
+    data, offsets = text_buffers(pa.array(["x", *texts], pa.large_string()).slice(1))
+    assert whitespace.blank(data, offsets).tolist() == [not text.split() for text in texts]

@@ -1,0 +1,42 @@
+"""Windows to spans of whole characters, and texts without spans, against strings."""
+
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.kernels import spans
+from pipeline.schemas import text_buffers
+from tests.kernels import reference_passages as twin
+
+TEXTS = st.lists(st.text(st.sampled_from("abé漢😀"), max_size=20), max_size=6)
+
+
+@settings(deadline=None)  # the first call compiles
+@given(TEXTS, st.integers(1, 9), st.randoms())
+def test_windows_take_whole_characters_only(texts, width, random):
+    data, offsets = text_buffers(pa.array(["before", *texts], pa.large_string()).slice(1))
+    marked = np.array([random.random() < 0.15 for _ in data], bool)
+    found, ends = spans.windows(data, offsets, marked, width)
+    left, out = spans.cut(data, offsets, found, ends)
+    expected = [twin.windows(t, marked[a:b], width) for t, (a, b) in zip(texts, pairwise(offsets), strict=True)]
+    assert [bytes(left[a:b]).decode() for a, b in pairwise(out)] == expected
+    for a, b in pairwise(ends):
+        assert all(end < start for (_, end), (start, _) in pairwise(found[a:b].tolist()))
+
+
+@pytest.mark.parametrize("wrong", [[[0, 7]], [[2, 1]], [[1, 1]], [[0, 2], [1, 3]], [[-1, 1]], [[4, 5]], [[5, 6]]])
+def test_spans_that_are_no_parts_of_the_text_are_refused(wrong):
+    data, offsets = text_buffers(pa.array(["abcdé"]))
+    with pytest.raises(ValueError, match="spans"):
+        spans.cut(data, offsets, np.array(wrong), np.array([0, len(wrong)]))
+
+
+def test_no_documents_and_no_spans_are_taken():
+    left, out = spans.cut(
+        np.zeros(1, np.uint8), np.zeros(1, np.int64), np.zeros((0, 2), np.int64), np.zeros(1, np.int64)
+    )
+    assert (len(left), out.tolist()) == (0, [0])
