@@ -3,7 +3,7 @@
 A recipe or a profile is the path of a YAML file or the model itself. All raise `pipeline.errors.PipelineError`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from pipeline import builds, explanation, preflight, starter
 from pipeline.builds import Build, Watcher
 from pipeline.config import Profile, Recipe, load
+from pipeline.dedup import sensitivity
+from pipeline.dedup.sensitivity import Bands
 from pipeline.errors import ConfigError
 from pipeline.plans import Planned
 
@@ -30,6 +32,19 @@ class PlannedBuild:
     profile: Profile
     steps: list[Planned]
     totals: preflight.SourceTotals
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know: of the sources, and how sure near duplicates are found."""
+        return (*self.totals.notes, *self._sensitivity())
+
+    def _sensitivity(self) -> Iterator[str]:
+        # Of the steps, not of the section, since the recipe's `steps` may have changed them.
+        params = {step.stage.name: step.params.model_dump() for step in self.steps}
+        if params.keys() >= {"dedup.sign", "dedup.verify"}:
+            shape = Bands(params["dedup.sign"]["bands"], params["dedup.sign"]["rows"])
+            asked = self.recipe.dedup.recall if self.recipe.dedup else None
+            yield sensitivity.told(shape, params["dedup.verify"]["threshold"], asked)
 
     def table(self) -> list[dict[str, Any]]:
         """Return a row per step: name, stage, folder, state (kept or run), why, rows and bytes where they are known."""

@@ -111,7 +111,7 @@ def plan(recipe: str, profile: str | None, machine: bool) -> None:
     planned = pipeline.plan(recipe, profile)
     rows = planned.table()
     if machine:
-        notes = list(planned.totals.notes)
+        notes = list(planned.notes)
         _as_json({"name": planned.recipe.name, "root": str(planned.profile.root), "steps": rows, "notes": notes})
         return
     from pipeline.screen import human, print_table
@@ -122,7 +122,7 @@ def plan(recipe: str, profile: str | None, machine: bool) -> None:
         for r in rows
     ]
     print_table(("step", "stage", "state", "rows", "bytes", "why"), cells, right=("rows", "bytes"))
-    for note in planned.totals.notes:
+    for note in planned.notes:
         click.echo(f"note: {note}")
     run = sum(row["state"] == "run" for row in rows)
     click.echo(f"{run} to run, {len(rows) - run} kept" if run else "nothing to do: every step is finished")

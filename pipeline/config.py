@@ -13,6 +13,8 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from pipeline.corpus import Frozen
+from pipeline.dedup import sensitivity
+from pipeline.dedup.sensitivity import Bands, Preset
 from pipeline.errors import ConfigError
 
 M = TypeVar("M", bound=Frozen)
@@ -49,19 +51,47 @@ class Ingest(Frozen):
 
 
 class Dedup(Frozen):
-    """Removal of exact, then of near duplicates."""
+    """Removal of exact, then of near duplicates.
+
+    Which near duplicates are found is asked for by a `preset`, by the `recall` at the threshold, or by `bands` and
+    `rows`; by default there are 20 bands of 6 rows.
+    """
 
     exact: bool = True
     near: bool = True
     threshold: float = Field(0.8, gt=0, le=1)
     ngram: int = Field(5, ge=1)
-    bands: int = Field(20, ge=1)
-    rows: int = Field(6, ge=1)
+    unit: Literal["word", "byte"] = "word"
+    hashing: Literal["native", "datasketch"] = "native"
+    preset: Preset | None = None
+    recall: float | None = Field(None, gt=0, lt=1)
+    bands: int | None = Field(None, ge=1)
+    rows: int | None = Field(None, ge=1)
     containment: float | None = Field(None, gt=0, le=1)
     keep: Literal["longest", "best_score", "oldest", "newest", "source_priority"] = "longest"
     priority: tuple[str, ...] = ()
     column: str | None = None
     source_cap: float | None = Field(None, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _bands_asked_for_in_one_way(self) -> "Dedup":
+        given = [name for name in ("preset", "recall", "bands", "rows") if getattr(self, name) is not None]
+        if given in (["bands"], ["rows"]):
+            raise ValueError(f"`bands` and `rows` go together; {given[0]} is given alone")
+        if len(given) > 1 and given != ["bands", "rows"]:
+            raise ValueError(
+                f"give at most one of `preset`, `recall`, and `bands` with `rows`; given are {', '.join(given)}"
+            )
+        self.shape()
+        return self
+
+    def shape(self) -> Bands:
+        """Return the bands and rows that are asked for."""
+        if self.preset is not None:
+            return sensitivity.PRESETS[self.preset]
+        if self.recall is not None:
+            return sensitivity.solved(self.threshold, self.recall)
+        return Bands(self.bands, self.rows) if self.bands and self.rows else sensitivity.DEFAULT
 
 
 class Labels(Frozen):
@@ -189,7 +219,10 @@ class Recipe(Frozen):
 
     def _named_columns(self) -> dict[str, str]:
         sides = self.quality.labels() if self.quality else {}
-        return {f"quality.{side}.column": labels.column for side, labels in sides.items() if labels.column}
+        named = {f"quality.{side}.column": labels.column for side, labels in sides.items() if labels.column}
+        if self.dedup and self.dedup.column:
+            named["dedup.column"] = self.dedup.column
+        return named
 
 
 class Profile(Frozen):

@@ -1,7 +1,7 @@
 """A recipe's sections become the graph of stages: the one place that knows how the road is laid.
 
     sources ........ documents
-    dedup .......... exact, bands, pairs, clusters, near
+    dedup .......... exact, bands, candidates, similar, near
     quality ........ model, scores, select
     tokens ......... tokenizer, tokens, (mixture: plan), sequences, megatron
 
@@ -63,14 +63,15 @@ def _dedup(recipe: Recipe, steps: Steps, mask: dict[str, str]) -> dict[str, str]
     exact: dict[str, str] = {}
     if dedup.exact:
         steps["exact"] = _step("dedup.exact", documents | mask, source_cap=dedup.source_cap, **keeper)
-        mask = exact = {"mask": "exact"}
+        mask, exact = {"mask": "exact"}, {"exact": "exact"}
     if dedup.near:
-        sketch = {"ngram": dedup.ngram, "bands": dedup.bands, "rows": dedup.rows, "seed": recipe.seed}
+        sketch = {"ngram": dedup.ngram, **dedup.shape()._asdict(), "seed": recipe.seed}
         steps["bands"] = _step("dedup.sign", documents | mask, **sketch)
         steps["candidates"] = _step("dedup.match", documents | {"bands": "bands"} | mask, **keeper)
-        likeness = {"threshold": dedup.threshold, "containment": dedup.containment, "ngram": dedup.ngram}
+        likeness: dict[str, Any] = {"threshold": dedup.threshold, "containment": dedup.containment}
+        likeness |= {"ngram": dedup.ngram, "unit": dedup.unit}
         steps["similar"] = _step("dedup.verify", documents | {"candidates": "candidates"}, **likeness)
-        roles = documents | {"similar": "similar"} | mask | {"exact": step for step in exact.values()}
+        roles = documents | {"similar": "similar"} | mask | exact
         steps["near"] = _step("dedup.keep", roles, source_cap=dedup.source_cap)
         mask = {"mask": "near"}
     return mask
