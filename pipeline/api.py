@@ -18,6 +18,7 @@ from pipeline.plans import Planned
 
 if TYPE_CHECKING:
     from pipeline.describe import Description
+    from pipeline.describe_duplicates import Duplicates
     from pipeline.samples.corpus import SampleSummary
 
 RecipeLike = str | Path | Recipe
@@ -115,6 +116,25 @@ def report(folder: str | Path, to: str | Path | None = None, on: ProfileLike = N
 def explain(left: str | Path, right: str | Path) -> "list[explanation.Difference]":
     """Return why two corpora, or the steps of two builds, have different fingerprints, field by field."""
     return explanation.explain(Path(left), Path(right))
+
+
+def duplicates(
+    build: str | Path, doc_id: str, on: ProfileLike = None, *, source_id: bool = False, full: bool = False
+) -> "Duplicates":
+    """Return why a document of a finished build stayed or went, its duplicates, and how it differs from its keeper.
+
+    Args:
+        build: as in `report`.
+        doc_id: in hex, or its first 8 digits or more; the id in its source if `source_id`.
+        full: tell all differences of the two texts, not a screenful.
+
+    Raises:
+        ConfigError: no document or more than one is called so, or the build removes no duplicates.
+    """
+    from pipeline import describe_duplicates
+
+    found = builds.open_build(_find_build(build, _profile(on)))
+    return describe_duplicates.duplicates(found, doc_id, source_id=source_id, full=full)
 
 
 def sample(directory: str | Path, tell: Callable[[str], None] = print) -> "SampleSummary":

@@ -196,6 +196,26 @@ def report(build: str, to: str | None, profile: str | None, machine: bool) -> No
 
 
 @main.command()
+@click.argument("build", type=click.Path())
+@click.argument("doc_id")
+@click.option("--source-id", is_flag=True, help="DOC_ID is the id that the document had in its source.")
+@click.option("--full", is_flag=True, help="Show the whole difference of the two texts.")
+@on_profile
+@as_json
+def duplicates(build: str, doc_id: str, source_id: bool, full: bool, profile: str | None, machine: bool) -> None:
+    """Say why a document of a finished BUILD was dropped or kept: its keeper, its copies, what differs.
+
+    \b
+    DOC_ID is the document's doc_id in hex, or its first 8 digits or more.
+    Example:  corpusmill duplicates data/build/builds/demo 05daed0e
+    """
+    import pipeline
+
+    found = pipeline.duplicates(build, doc_id, on=profile, source_id=source_id, full=full)
+    _as_json(found.to_json()) if machine else click.echo(found.to_text())
+
+
+@main.command()
 @click.argument("left", type=click.Path())
 @click.argument("right", type=click.Path())
 @as_json
