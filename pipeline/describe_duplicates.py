@@ -198,6 +198,7 @@ def _listed(rows: Iterable[Row]) -> list[dict[str, Any]]:
         {
             "doc_id": row["doc_id"].hex(),
             "kept": row["keep"],
+            "reason": row["reason"],
             "domain": row["domain"],
             "bytes": row["bytes"],
             "similarity": row["similarity"],
