@@ -333,6 +333,15 @@ def test_the_picture_of_the_bands_marks_the_threshold_and_the_recall_there(whole
     assert f"Expected recall of pairs exactly at the threshold: {expected}" in whole
 
 
+def test_classes_stand_in_the_order_of_their_sizes(tmp_path):
+    steps = road()
+    sizes = {"over 1,000": 1, "11 to 100": 2, "2": 3, "101 to 1,000": 4, "3 to 10": 5}
+    steps["near"] = steps["near"].model_copy(update={"facts": {"cluster_sizes": sizes}})
+    (picture,) = [p for p in pictures(told(tmp_path, steps)) if p[0].text == "Sizes of clusters"]
+    names = [e.text for e in picture.iter() if e.tag.endswith("text") and e.get("text-anchor") == "end"]
+    assert names == ["2", "3 to 10", "11 to 100", "101 to 1,000", "over 1,000"]
+
+
 def test_a_stage_that_depends_on_the_order_of_documents_says_so(tmp_path, whole):
     seen = step("dedup.bloom", {}, {}, {"web": add(entry(5, 50), entry(2, 9, "seen"))}, {"order_dependent": True}, 7)
     html = told(tmp_path, {"seen": seen})

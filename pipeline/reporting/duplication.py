@@ -1,5 +1,7 @@
 """The section on duplicates: how many there were, of what kind, whose copies they were, and how sure they are found."""
 
+import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -165,8 +167,15 @@ def _step(step: Told, evidence: Evidence, excerpts: Excerpts) -> str:
 
 
 def _classes(counts: Mapping[str, int], title: str, caption: str) -> str:
-    rows = [Row(name, (Bar(n, "keep", numerals.count(n)),), numerals.count(n)) for name, n in counts.items()]
+    ordered = sorted(counts.items(), key=lambda pair: _lower_end(pair[0]))
+    rows = [Row(name, (Bar(n, "keep", numerals.count(n)),), numerals.count(n)) for name, n in ordered]
     return markup.figure(stacked(title, rows), caption) if any(counts.values()) else ""
+
+
+def _lower_end(name: str) -> tuple[float, bool]:
+    """Return where a class begins: `3 to 10` at 3, `over 1,000` behind 1,000."""
+    number = re.search(r"[\d.,]+", name)
+    return float(number[0].replace(",", "")) if number else math.inf, name.startswith("over")
 
 
 def _hot_keys(step: Told, excerpts: Excerpts) -> str:
