@@ -23,8 +23,17 @@ WORDS = [f"word{i}" for i in range(400)]
 BASE = " ".join(WORDS)
 NEAR = " ".join([*WORDS[:200], "other", *WORDS[201:]])
 FAR = " ".join(f"else{i}" for i in range(300))
+SAME = "twice in one domain, letter for letter"
 RAW = {
-    "web": [("w0", BASE), ("w1", NEAR), ("w2", FAR), ("w3", FAR), ("w4", "  short text \n")],
+    "web": [
+        ("w0", BASE),
+        ("w1", NEAR),
+        ("w2", FAR),
+        ("w3", FAR),
+        ("w4", "  short text \n"),
+        ("w5", SAME),
+        ("w6", SAME),
+    ],
     "mirror": [("m0", BASE + " and a longer end"), ("m1", FAR), ("w2", "a text of its own")],
 }
 
@@ -88,16 +97,13 @@ def test_an_exact_copy_has_the_document_that_stands_for_it(build):
 
 
 def test_rows_with_one_doc_id_are_told_apart_by_their_ids_in_the_source(build):
-    assert id_of(build, "w2", "web") == id_of(build, "w3")
-    rows = read(build["near"])["keep"].to_pylist()
-    sources = read(build["documents"])["source_id"].to_pylist()
-    found = pipeline.duplicates(build.folder, "w3", source_id=True)
-    assert found.document["source_id"] == "w3"
-    assert (found.step is None) == rows[sources.index("w3")]
-    by_id = pipeline.duplicates(build.folder, id_of(build, "w3"))
-    assert by_id.document["keep"] == any(k for k, s in zip(rows, sources, strict=True) if s in ("w3", "w2") and k) or (
-        by_id.keeper["domain"] == "mirror"
-    )
+    one, other = (pipeline.duplicates(build.folder, name, source_id=True) for name in ("w5", "w6"))
+    kept, copy = (one, other) if one.step is None else (other, one)
+    assert kept.document["doc_id"] == copy.document["doc_id"] == copy.keeper["doc_id"]
+    assert (kept.step, copy.step) == (None, "exact")
+    assert copy.keeper["source_id"] == kept.document["source_id"]
+    assert (kept.shadows["count"], copy.shadows["count"]) == (1, 0), "a copy stands for nobody"
+    assert pipeline.duplicates(build.folder, kept.document["doc_id"]) == kept, "the doc_id means the row that stayed"
 
 
 def test_a_kept_document_names_those_it_stands_for(build):
