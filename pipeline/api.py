@@ -3,7 +3,7 @@
 A recipe or a profile is the path of a YAML file or the model itself. All raise `pipeline.errors.PipelineError`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 from pipeline import builds, explanation, preflight, records, starter
 from pipeline.builds import Build, Watcher
 from pipeline.config import Profile, Recipe, load
+from pipeline.dedup import sensitivity
+from pipeline.dedup.sensitivity import Bands
 from pipeline.errors import ConfigError
 from pipeline.plans import Planned
 
 if TYPE_CHECKING:
     from pipeline.describe import Description
+    from pipeline.describe_duplicates import Duplicates
     from pipeline.samples.corpus import SampleSummary
 
 RecipeLike = str | Path | Recipe
@@ -30,6 +33,19 @@ class PlannedBuild:
     profile: Profile
     steps: list[Planned]
     totals: preflight.SourceTotals
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know: of the sources, and how sure near duplicates are found."""
+        return (*self.totals.notes, *self._sensitivity())
+
+    def _sensitivity(self) -> Iterator[str]:
+        # Of the steps, not of the section, since the recipe's `steps` may have changed them.
+        params = {step.stage.name: step.params.model_dump() for step in self.steps}
+        if params.keys() >= {"dedup.sign", "dedup.verify"}:
+            shape = Bands(params["dedup.sign"]["bands"], params["dedup.sign"]["rows"])
+            asked = self.recipe.dedup.recall if self.recipe.dedup else None
+            yield sensitivity.told(shape, params["dedup.verify"]["threshold"], asked)
 
     def table(self) -> list[dict[str, Any]]:
         """Return a row per step: name, stage, folder, state (kept or run), why, rows and bytes where they are known."""
@@ -100,6 +116,25 @@ def report(folder: str | Path, to: str | Path | None = None, on: ProfileLike = N
 def explain(left: str | Path, right: str | Path) -> "list[explanation.Difference]":
     """Return why two corpora, or the steps of two builds, have different fingerprints, field by field."""
     return explanation.explain(Path(left), Path(right))
+
+
+def duplicates(
+    build: str | Path, doc_id: str, on: ProfileLike = None, *, source_id: bool = False, full: bool = False
+) -> "Duplicates":
+    """Return why a document of a finished build stayed or went, its duplicates, and how it differs from its keeper.
+
+    Args:
+        build: as in `report`.
+        doc_id: in hex, or its first 8 digits or more; the id in its source if `source_id`.
+        full: tell all differences of the two texts, not a screenful.
+
+    Raises:
+        ConfigError: no document or more than one is called so, or the build removes no duplicates.
+    """
+    from pipeline import describe_duplicates
+
+    found = builds.open_build(_find_build(build, _profile(on)))
+    return describe_duplicates.duplicates(found, doc_id, source_id=source_id, full=full)
 
 
 def sample(directory: str | Path, tell: Callable[[str], None] = print) -> "SampleSummary":

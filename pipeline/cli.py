@@ -111,7 +111,7 @@ def plan(recipe: str, profile: str | None, machine: bool) -> None:
     planned = pipeline.plan(recipe, profile)
     rows = planned.table()
     if machine:
-        notes = list(planned.totals.notes)
+        notes = list(planned.notes)
         _as_json({"name": planned.recipe.name, "root": str(planned.profile.root), "steps": rows, "notes": notes})
         return
     from pipeline.screen import human, print_table
@@ -122,7 +122,7 @@ def plan(recipe: str, profile: str | None, machine: bool) -> None:
         for r in rows
     ]
     print_table(("step", "stage", "state", "rows", "bytes", "why"), cells, right=("rows", "bytes"))
-    for note in planned.totals.notes:
+    for note in planned.notes:
         click.echo(f"note: {note}")
     run = sum(row["state"] == "run" for row in rows)
     click.echo(f"{run} to run, {len(rows) - run} kept" if run else "nothing to do: every step is finished")
@@ -193,6 +193,26 @@ def report(build: str, to: str | None, profile: str | None, machine: bool) -> No
 
     path = pipeline.report(build, to, on=profile)
     _as_json({"path": str(path)}) if machine else click.echo(str(path))
+
+
+@main.command()
+@click.argument("build", type=click.Path())
+@click.argument("doc_id")
+@click.option("--source-id", is_flag=True, help="DOC_ID is the id that the document had in its source.")
+@click.option("--full", is_flag=True, help="Show the whole difference of the two texts.")
+@on_profile
+@as_json
+def duplicates(build: str, doc_id: str, source_id: bool, full: bool, profile: str | None, machine: bool) -> None:
+    """Say why a document of a finished BUILD was dropped or kept: its keeper, its copies, what differs.
+
+    \b
+    DOC_ID is the document's doc_id in hex, or its first 8 digits or more.
+    Example:  corpusmill duplicates data/build/builds/demo 05daed0e
+    """
+    import pipeline
+
+    found = pipeline.duplicates(build, doc_id, on=profile, source_id=source_id, full=full)
+    _as_json(found.to_json()) if machine else click.echo(found.to_text())
 
 
 @main.command()

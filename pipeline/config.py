@@ -13,6 +13,8 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from pipeline.corpus import Frozen
+from pipeline.dedup import sensitivity
+from pipeline.dedup.sensitivity import Bands, Preset
 from pipeline.errors import ConfigError
 
 M = TypeVar("M", bound=Frozen)
@@ -49,14 +51,29 @@ class Ingest(Frozen):
 
 
 class Dedup(Frozen):
-    """Removal of exact, then of near duplicates."""
+    """Removal of exact, then of near duplicates; of passages before, of repeated byte sequences after, where asked.
 
+    `lines`, `paragraphs`, `substrings` and `bloom` take the params of the stages dedup.lines ...; named alone they take
+    the defaults.
+
+    Which near duplicates are found is asked for by a `preset`, by the `recall` at the threshold, or by `bands` and
+    `rows`; by default there are 20 bands of 6 rows.
+    """
+
+    lines: dict[str, Any] | None = None
+    paragraphs: dict[str, Any] | None = None
+    substrings: dict[str, Any] | None = None
+    bloom: dict[str, Any] | None = None
     exact: bool = True
     near: bool = True
     threshold: float = Field(0.8, gt=0, le=1)
     ngram: int = Field(5, ge=1)
-    bands: int = Field(20, ge=1)
-    rows: int = Field(6, ge=1)
+    unit: Literal["word", "byte"] = "word"
+    hashing: Literal["native", "datasketch"] = "native"
+    preset: Preset | None = None
+    recall: float | None = Field(None, gt=0, lt=1)
+    bands: int | None = Field(None, ge=1)
+    rows: int | None = Field(None, ge=1)
     containment: float | None = Field(None, gt=0, le=1)
     keep: Literal["longest", "best_score", "oldest", "newest", "source_priority"] = "longest"
     priority: tuple[str, ...] = ()
@@ -67,6 +84,17 @@ class Dedup(Frozen):
     index: Literal["none", "own", "compact"] = "none"
     withdraw: str | None = None
 
+    @field_validator("lines", "paragraphs", "substrings", "bloom", mode="before")
+    @classmethod
+    def _named_alone_means_defaults(cls, value: Any) -> Any:
+        return {} if value is None else value
+
+    @model_validator(mode="after")
+    def _a_stream_is_read_once(self) -> "Dedup":
+        if self.bloom is not None and self.exact:
+            raise ValueError("`bloom` finds exact copies approximately: set `exact: false` beside it, or leave it out")
+        return self
+
     @model_validator(mode="after")
     def _an_index_knows_both_kinds(self) -> "Dedup":
         if (self.index != "none" or self.earlier) and not (self.exact and self.near):
@@ -74,6 +102,26 @@ class Dedup(Frozen):
         if self.index == "compact" and not self.earlier:
             raise ValueError("index: compact merges the indexes of `earlier` builds; name them, or say index: own")
         return self
+
+    @model_validator(mode="after")
+    def _bands_asked_for_in_one_way(self) -> "Dedup":
+        given = [name for name in ("preset", "recall", "bands", "rows") if getattr(self, name) is not None]
+        if given in (["bands"], ["rows"]):
+            raise ValueError(f"`bands` and `rows` go together; {given[0]} is given alone")
+        if len(given) > 1 and given != ["bands", "rows"]:
+            raise ValueError(
+                f"give at most one of `preset`, `recall`, and `bands` with `rows`; given are {', '.join(given)}"
+            )
+        self.shape()
+        return self
+
+    def shape(self) -> Bands:
+        """Return the bands and rows that are asked for."""
+        if self.preset is not None:
+            return sensitivity.PRESETS[self.preset]
+        if self.recall is not None:
+            return sensitivity.solved(self.threshold, self.recall)
+        return Bands(self.bands, self.rows) if self.bands and self.rows else sensitivity.DEFAULT
 
 
 class Labels(Frozen):
@@ -204,7 +252,9 @@ class Recipe(Frozen):
         """Return every place of the recipe that names a column of the documents, with the column."""
         sides = self.quality.labels() if self.quality else {}
         named = {f"quality.{side}.column": labels.column for side, labels in sides.items() if labels.column}
-        return named | ({"dedup.column": self.dedup.column} if self.dedup and self.dedup.column else {})
+        if self.dedup and self.dedup.column:
+            named["dedup.column"] = self.dedup.column
+        return named
 
 
 class Profile(Frozen):

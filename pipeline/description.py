@@ -17,6 +17,10 @@ LINES = 14
 """Lines of one example text that a screen gets."""
 LISTED = 12
 LIST_WIDTH = 60
+ROWS = 40
+"""Rows of one table that a screen gets; the last of them is the last row, which may be a sum."""
+PLACES = {"shard", "row", "keeper_shard", "keeper_row"}
+"""Columns that say where a document lies: for machines."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +71,21 @@ class Description:
 
 
 def split(facts: Mapping[str, Any]) -> tuple[dict[str, Rows], dict[str, Any]]:
-    """Return the facts that are tables (name -> name -> number or word) as such, and the others."""
-    tables: dict[str, Rows] = {}
-    for title, fact in facts.items():
-        if isinstance(fact, Mapping) and fact and all(_is_record(part) for part in fact.values()):
-            tables[title] = [{"name": name, **part} for name, part in fact.items()]
+    """Return the facts that are tables as such, and the others.
+
+    A table is a list of flat objects, name -> such an object, or name -> name -> such an object.
+    """
+    tables = {title: rows for title, fact in facts.items() if (rows := _as_rows(fact))}
     return tables, {name: value for name, value in facts.items() if name not in tables}
+
+
+def _as_rows(fact: Any) -> Rows:
+    if isinstance(fact, Mapping):
+        if all(map(_is_record, fact.values())):
+            return [{"name": name, **part} for name, part in fact.items()]
+        if all(isinstance(part, Mapping) and all(map(_is_record, part.values())) for part in fact.values()):
+            return [{"name": name, "of": of, **part} for name, parts in fact.items() for of, part in parts.items()]
+    return fact if isinstance(fact, list) and all(map(_is_record, fact)) else []
 
 
 def _is_record(value: Any) -> bool:
@@ -137,16 +150,24 @@ def _table(title: str, rows: Rows, width: int) -> str:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left", title_style="")
-    names = list(dict.fromkeys(name for row in rows for name in row))
+    names = list(dict.fromkeys(name for row in rows for name in row if name not in PLACES))
+    left_out = len(rows) - ROWS
     for name in names:
         numbers = all(_is_number(row.get(name)) for row in rows)
         table.add_column(name, justify="right" if numbers else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*("" if row.get(name) is None else _cell(name, row[name]) for name in names))
+    for row in rows if left_out <= 0 else rows[: ROWS - 1]:
+        table.add_row(*_cells(row, names))
+    if left_out > 0:
+        table.add_row(f"… {left_out:,} more")
+        table.add_row(*_cells(rows[-1], names))
     screen = io.StringIO()
     Console(file=screen, width=width, highlight=False, markup=False, emoji=False, color_system=None).print(table)
     lines = [line.rstrip() for line in screen.getvalue().splitlines()]
     return "\n".join(line for line in lines if line)
+
+
+def _cells(row: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    return ["" if row.get(name) is None else _cell(name, row[name]) for name in names]
 
 
 def _is_number(value: Any) -> bool:

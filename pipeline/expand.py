@@ -1,14 +1,16 @@
 """A recipe's sections become the graph of stages: the one place that knows how the road is laid.
 
     sources ........ documents
-    dedup .......... exact, bands, pairs, clusters, near
+    dedup .......... lines, paragraphs, bloom, exact, withdrawn, bands, candidates, similar, near, index, substrings
     quality ........ model, scores, select
     tokens ......... tokenizer, tokens, (mixture: plan), sequences, megatron
 
-Every deciding step reads the mask of the one before it; the last mask is what is trained on. `steps:` of a recipe
-adds nodes, or changes the named ones.
+Every deciding step reads the mask of the one before it; the last mask is what is trained on. A step that shortens
+documents is followed by one that writes them (without_lines ...), which all later steps read. `steps:` of a recipe adds
+nodes, or changes the named ones.
 """
 
+from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.config import Recipe, StepConfig, suggestion
@@ -17,30 +19,54 @@ from pipeline.errors import ConfigError
 Steps = dict[str, StepConfig]
 
 
+@dataclass
+class Road:
+    """The road so far: its steps, which of them plays `documents` for the next one, and which `mask`."""
+
+    recipe: Recipe
+    steps: Steps
+    documents: dict[str, str] = field(default_factory=lambda: {"documents": "documents"})
+    mask: dict[str, str] = field(default_factory=dict)
+
+    def lay(self, name: str, stage: str, inputs: dict[str, str], **params: Any) -> None:
+        """Add a step."""
+        self.steps[name] = _step(stage, inputs, **params)
+
+    def decide(self, name: str, stage: str, inputs: dict[str, str], **params: Any) -> None:
+        """Add a step that reads documents and mask, and whose mask is the next one's."""
+        self.lay(name, stage, self.documents | self.mask | inputs, **params)
+        self.mask = {"mask": name}
+
+    def shorten(self, name: str, params: dict[str, Any]) -> None:
+        """Add a step that finds what to cut out of documents, and the one that cuts."""
+        self.decide(name, f"dedup.{name}", {}, **params)
+        self.lay(f"without_{name}", "dedup.cut", self.documents | self.mask)
+        self.documents = {"documents": f"without_{name}"}
+
+
 def expand(recipe: Recipe) -> Steps:
     """Return the steps of a recipe by name, sections first, in an order in which each follows its inputs.
 
     Raises:
         ConfigError: a section needs another one, or the steps run in a circle.
     """
-    steps: Steps = {"documents": _documents(recipe)}
-    mask: dict[str, str] = {}
+    road = Road(recipe, {"documents": _documents(recipe)})
     if recipe.dedup:
-        mask = _dedup(recipe, steps, mask)
+        _dedup(road)
     if recipe.tokens:
-        _vocabulary(recipe, steps, mask)
+        _vocabulary(road)
     early = recipe.tokens is not None and recipe.quality is not None and recipe.quality.by == "tokens"
     if early:
-        _encode(recipe, steps, mask)
+        _encode(road)
     if recipe.quality:
-        mask = _quality(recipe, steps, mask)
+        _quality(road)
     if recipe.tokens:
         if not early:
-            _encode(recipe, steps, mask)
-        _pack(recipe, steps, mask)
+            _encode(road)
+        _pack(road)
     elif recipe.mixture:
         raise ConfigError("mixture: counts tokens, so it needs a `tokens:` section (an empty one takes the defaults)")
-    return _sorted(_patched(steps, recipe.steps))
+    return _sorted(_patched(road.steps, recipe.steps))
 
 
 def _documents(recipe: Recipe) -> StepConfig:
@@ -55,43 +81,53 @@ def _documents(recipe: Recipe) -> StepConfig:
     )
 
 
-def _dedup(recipe: Recipe, steps: Steps, mask: dict[str, str]) -> dict[str, str]:
-    dedup = recipe.dedup
+def _dedup(road: Road) -> None:
+    dedup = road.recipe.dedup
     assert dedup is not None
+    for name in ("lines", "paragraphs"):
+        if (params := getattr(dedup, name)) is not None:
+            road.shorten(name, params)
     keeper: dict[str, Any] = {"keep": dedup.keep, "priority": dedup.priority, "column": dedup.column}
-    documents = {"documents": "documents"}
-    better = documents | _scores(recipe, steps)
+    scores = _early_scores(road)
     earlier = {f"earlier.{at}": f"build:dedup.index@{build}" for at, build in enumerate(dedup.earlier)}
     exact: dict[str, str] = {}
+    if dedup.bloom is not None:
+        road.decide("bloom", "dedup.bloom", {}, **dedup.bloom)
     if dedup.exact:
-        steps["exact"] = _step("dedup.exact", better | mask | earlier, source_cap=dedup.source_cap, **keeper)
-        mask, exact = {"mask": "exact"}, {"exact": "exact"}
+        road.decide("exact", "dedup.exact", scores | earlier, source_cap=dedup.source_cap, **keeper)
+        exact = {"exact": "exact"}
     if dedup.withdraw:
-        steps["withdrawn"] = _step("dedup.withdraw", documents | {"ids": f"file:{dedup.withdraw}"} | mask | exact)
-        mask = {"mask": "withdrawn"}
+        road.decide("withdrawn", "dedup.withdraw", {"ids": f"file:{dedup.withdraw}"} | exact)
     if dedup.near:
-        compared = mask
-        sketch = {"ngram": dedup.ngram, "bands": dedup.bands, "rows": dedup.rows, "seed": recipe.seed}
-        steps["bands"] = _step("dedup.sign", documents | mask, **sketch)
-        steps["candidates"] = _step(
-            "dedup.match", better | {"bands": "bands"} | mask | earlier, earlier_wins=dedup.earlier_wins, **keeper
-        )
-        likeness = {"threshold": dedup.threshold, "containment": dedup.containment, "ngram": dedup.ngram}
-        steps["similar"] = _step("dedup.verify", documents | {"candidates": "candidates"} | earlier, **likeness)
-        steps["near"] = _step(
-            "dedup.keep", documents | {"similar": "similar"} | mask | exact, source_cap=dedup.source_cap
-        )
-        mask = {"mask": "near"}
-        if dedup.index != "none":
-            roles = better | {"bands": "bands", "compared": compared["mask"]} | mask
-            merged = earlier if dedup.index == "compact" else {}
-            steps["index"] = _step("dedup.index", roles | merged, compact=dedup.index == "compact", **keeper)
-    return mask
+        _near(road, scores, earlier, exact, keeper)
+    if dedup.substrings is not None:
+        road.shorten("substrings", dedup.substrings)
 
 
-def _scores(recipe: Recipe, steps: Steps) -> dict[str, str]:
+def _near(
+    road: Road, scores: dict[str, str], earlier: dict[str, str], exact: dict[str, str], keeper: dict[str, Any]
+) -> None:
+    dedup = road.recipe.dedup
+    assert dedup is not None
+    documents, compared = road.documents, road.mask
+    shingles = {"ngram": dedup.ngram, "unit": dedup.unit}
+    sketch = {**shingles, "hashing": dedup.hashing, **dedup.shape()._asdict(), "seed": road.recipe.seed}
+    road.lay("bands", "dedup.sign", documents | compared, **sketch)
+    bands = {"bands": "bands"}
+    inputs = documents | bands | compared | scores | earlier
+    road.lay("candidates", "dedup.match", inputs, earlier_wins=dedup.earlier_wins, **keeper)
+    likeness = {"threshold": dedup.threshold, "containment": dedup.containment, **shingles}
+    road.lay("similar", "dedup.verify", documents | {"candidates": "candidates"} | earlier, **likeness)
+    road.decide("near", "dedup.keep", {"similar": "similar"} | exact, source_cap=dedup.source_cap)
+    if dedup.index != "none":
+        compact = dedup.index == "compact"
+        roles = documents | bands | {"compared": compared["mask"]} | road.mask | scores
+        road.lay("index", "dedup.index", roles | (earlier if compact else {}), compact=compact, **keeper)
+
+
+def _early_scores(road: Road) -> dict[str, str]:
     """Return who plays `scores` when the best score decides; the scores then come before deduplication."""
-    dedup, quality = recipe.dedup, recipe.quality
+    dedup, quality = road.recipe.dedup, road.recipe.quality
     if dedup is None or dedup.keep != "best_score" or dedup.column is not None:
         return {}
     if quality is None or quality.model is None:
@@ -99,28 +135,29 @@ def _scores(recipe: Recipe, steps: Steps) -> dict[str, str]:
             "dedup.keep: best_score needs scores before deduplication: a `dedup.column` that holds them, or a "
             "`quality.model` that was trained elsewhere"
         )
-    roles = {"documents": "documents", "model": f"file:{quality.model}"}
-    steps["scores"] = _step("quality.score", roles, label=quality.label)
+    road.lay("scores", "quality.score", road.documents | {"model": f"file:{quality.model}"}, label=quality.label)
     return {"scores": "scores"}
 
 
-def _quality(recipe: Recipe, steps: Steps, mask: dict[str, str]) -> dict[str, str]:
-    quality = recipe.quality
+def _quality(road: Road) -> None:
+    quality, documents = road.recipe.quality, road.documents
     assert quality is not None
-    documents = {"documents": "documents"}
     model = f"file:{quality.model}"
     if quality.positive and quality.negative:
         labels = {"positive": quality.positive.model_dump(), "negative": quality.negative.model_dump()}
-        steps["model"] = _step("quality.train", documents | mask, **({"seed": recipe.seed} | labels | quality.train))
+        road.lay(
+            "model", "quality.train", documents | road.mask, **({"seed": road.recipe.seed} | labels | quality.train)
+        )
         model = "model"
-    if "scores" not in steps:
-        steps["scores"] = _step("quality.score", documents | {"model": model} | mask, label=quality.label)
+    if "scores" not in road.steps:
+        road.lay("scores", "quality.score", documents | {"model": model} | road.mask, label=quality.label)
     tokens = {"tokens": "tokens"} if quality.by == "tokens" else {}
-    if tokens and recipe.tokens is None:
+    if tokens and road.recipe.tokens is None:
         raise ConfigError("quality.by: to select by tokens the recipe needs a `tokens:` section; or select by bytes")
-    steps["select"] = _step(
+    road.decide(
+        "select",
         "quality.select",
-        documents | {"scores": "scores"} | tokens | mask,
+        {"scores": "scores"} | tokens,
         share=quality.share,
         threshold=quality.threshold,
         by=quality.by,
@@ -128,22 +165,21 @@ def _quality(recipe: Recipe, steps: Steps, mask: dict[str, str]) -> dict[str, st
         exempt=quality.exempt,
         label_only=quality.label_only,
     )
-    return {"mask": "select"}
 
 
-def _vocabulary(recipe: Recipe, steps: Steps, mask: dict[str, str]) -> None:
-    tokens = recipe.tokens
+def _vocabulary(road: Road) -> None:
+    tokens = road.recipe.tokens
     assert tokens is not None
     if tokens.tokenizer is None:
-        size = {"vocab_size": tokens.vocab_size, "max_bytes": tokens.train_mb * 1_000_000, "seed": recipe.seed}
+        size = {"vocab_size": tokens.vocab_size, "max_bytes": tokens.train_mb * 1_000_000, "seed": road.recipe.seed}
         special = {"special_tokens": [tokens.eos]} if tokens.eos else {}
-        steps["tokenizer"] = _step("tokens.train", {"documents": "documents"} | mask, **size, **special)
+        road.lay("tokenizer", "tokens.train", road.documents | road.mask, **size, **special)
 
 
-def _encode(recipe: Recipe, steps: Steps, mask: dict[str, str]) -> None:
-    assert recipe.tokens is not None
-    roles = {"documents": "documents"} | _tokenizer(recipe) | mask
-    steps["tokens"] = _step("tokens.encode", roles, eos=recipe.tokens.eos)
+def _encode(road: Road) -> None:
+    assert road.recipe.tokens is not None
+    roles = road.documents | _tokenizer(road.recipe) | road.mask
+    road.lay("tokens", "tokens.encode", roles, eos=road.recipe.tokens.eos)
 
 
 def _tokenizer(recipe: Recipe) -> dict[str, str]:
@@ -151,15 +187,15 @@ def _tokenizer(recipe: Recipe) -> dict[str, str]:
     return {"tokenizer": "tokenizer" if tokens is None or tokens.tokenizer is None else f"file:{tokens.tokenizer}"}
 
 
-def _pack(recipe: Recipe, steps: Steps, mask: dict[str, str]) -> None:
-    tokens, mixture = recipe.tokens, recipe.mixture
+def _pack(road: Road) -> None:
+    tokens, mixture = road.recipe.tokens, road.recipe.mixture
     assert tokens is not None
     weights: dict[str, Any] = mixture.model_dump(mode="json") if mixture else {}
-    steps["plan"] = _step("mixture.plan", {"tokens": "tokens"} | mask, **weights)
-    shape = {"sequence_length": tokens.sequence_length, "seed": recipe.seed}
-    steps["sequences"] = _step("tokens.pack", {"tokens": "tokens", "plan": "plan"} | _tokenizer(recipe) | mask, **shape)
+    road.lay("plan", "mixture.plan", {"tokens": "tokens"} | road.mask, **weights)
+    roles = {"tokens": "tokens", "plan": "plan"} | _tokenizer(road.recipe) | road.mask
+    road.lay("sequences", "tokens.pack", roles, sequence_length=tokens.sequence_length, seed=road.recipe.seed)
     for name in tokens.export:
-        steps[name] = _step(f"tokens.{name}", {"sequences": "sequences"})
+        road.lay(name, f"tokens.{name}", {"sequences": "sequences"})
 
 
 def _step(stage: str, inputs: dict[str, str] | None = None, **params: Any) -> StepConfig:
@@ -201,7 +237,10 @@ def _inserted(steps: Steps, name: str, step: StepConfig) -> StepConfig:
         takes_mask = {"documents", "tokens"} & reader.inputs.keys() and "candidates" not in reader.inputs
         if takes_mask and reader.inputs.get("mask") == mask.get("mask"):
             steps[other] = reader.model_copy(update={"inputs": reader.inputs | {"mask": name}})
-    return step.model_copy(update={"inputs": {"documents": "documents"} | mask | step.inputs})
+        elif mask and reader.inputs.get("compared") == step.after:
+            steps[other] = reader.model_copy(update={"inputs": reader.inputs | {"compared": name}})
+    documents = {"documents": steps[step.after].inputs.get("documents", "documents")}
+    return step.model_copy(update={"inputs": documents | mask | step.inputs})
 
 
 def _sorted(steps: Steps) -> Steps:

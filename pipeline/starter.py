@@ -20,7 +20,12 @@ ingest:
 
 dedup:                        # exact copies, then MinHash candidates verified by their true Jaccard
   threshold: 0.8              # a document goes only if a kept one is at least this similar
-  keep: longest               # or source_priority, with priority: [books, web]
+  recall: 0.99                # chance that a pair at just that similarity is found; `corpusmill plan` tells the bands
+  # preset: fineweb           # instead of recall: 14 bands of 8; nemo: 20 of 13; or bands: 20 and rows: 6
+  # containment: 0.9          # one goes too if a kept one holds so much of it
+  keep: longest               # or source_priority, with priority: [books, web]; or, with column: NAME (an extra
+                              # one of a source), best_score, oldest or newest
+  source_cap: 0.9             # stop if a domain loses more of its documents than that
 
 quality:                      # a fastText classifier, trained here ...
   positive: [books]           # domains, or {column: label, values: [good]}

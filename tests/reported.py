@@ -48,17 +48,48 @@ def road(domains=tuple(READ)):
         "documents": step("ingest", {"shard_bytes": 1 << 26}, {d: digest(d) for d in domains}, ingested, rows=total)
     }
     steps["documents"] = steps["documents"].model_copy(update={"facts": {"files": dict.fromkeys(domains, 2)}})
-    of = lambda *names: {name: steps[name].fingerprint for name in names}  # noqa: E731
-    steps["exact"] = step("dedup.exact", {"priority": []}, of("documents"), exact, rows=total)
+
+    def of(*names):
+        return {name: steps[name].fingerprint for name in names}
+
+    facts = {name: fact for name, fact in _losses(domains, exact).items() if name in ("sources", "examples")}
+    steps["exact"] = step("dedup.exact", {"priority": []}, of("documents"), exact, facts, rows=total)
+    steps |= _near(of, total)
+    steps["near"] = step("dedup.keep", {}, of("documents", "similar", "exact"), near, _losses(domains, near), total)
+    return steps | _quality(steps, domains, rows, total) | _training(domains, rows)
+
+
+def _near(of, total):
+    """Return the steps between the exact copies and the near ones."""
+    steps = {}
     sketch = {"ngram": 5, "bands": 20, "rows": 6, "seed": 0}
     steps["bands"] = step("dedup.sign", sketch, of("documents", "exact"), rows=total)
-    stars = {"2": 410, "3 to 10": 96, "11 to 100": 7, "101 to 1,000": 1, "over 1,000": 0}
-    steps["pairs"] = step("dedup.match", {}, of("bands"), facts={"pairs": 902, "stars": stars}, rows=902)
-    steps["clusters"] = step("dedup.cluster", {}, of("pairs"), facts={"clusters": 388, "documents_in_clusters": 1011})
-    keep = {"threshold": 0.8, "ngram": 5, "keep": "longest", "priority": []}
+    keys = {"2": 410, "3 to 10": 96, "11 to 100": 7, "101 to 1,000": 1, "over 1,000": 0}
+    hot = [{"key": "00ff" * 4, "documents": 640, "shard": "part-00000.parquet", "row": 1}]
+    facts = {"pairs": 902, "documents_compared": 731, "keys": keys, "hot_keys": hot}
+    steps["candidates"] = step("dedup.match", {"keep": "longest"}, of("documents", "exact"), facts=facts, rows=total)
+    likeness = {"threshold": 0.8, "containment": None, "ngram": 5, "unit": "word"}
+    facts = {"pairs_compared": 902, "pairs_alike": 700}
+    steps["similar"] = step("dedup.verify", likeness, of("documents"), facts=facts, rows=total)
+    return steps
+
+
+def _losses(domains, ledger):
+    """Return the facts of a step that drops duplicates: each domain lost a third of them to the domain before it."""
+    sources, examples = {}, []
+    for place, domain in enumerate(domains):
+        for keeper, share in {domain: 2 / 3, domains[place - 1]: 1 / 3}.items():
+            gone = sum(ledger[domain].get("dropped", {}).values())
+            counts = {"documents": int(gone * share) + 1, "bytes": int(gone * share) * SIZE.get(domain, 1000)}
+            sources.setdefault(domain, {})[keeper] = counts
+            where = {"shard": "part-00000.parquet", "row": 2 * place, "keeper_shard": "part-00000.parquet"}
+            ids = {"doc_id": digest([domain, keeper])[:32], "keeper": digest(keeper)[:32]}
+            pair = {"domain": domain, "keeper_domain": keeper} | ids | {"similarity": 0.875}
+            examples.append(pair | where | {"keeper_row": 1})
     similar = {"0.80": 102, "0.85": 133, "0.90": 190, "0.95": 201, "1.00": 44}
-    steps["near"] = step("dedup.keep", keep, of("documents", "bands", "clusters"), near, {"similarity": similar}, total)
-    return steps | _quality(steps, domains, rows, total) | _training(domains, rows)
+    sizes = {"2": 300, "3 to 10": 88}
+    facts = {"clusters": 388, "documents_in_clusters": 1011, "cluster_sizes": sizes, "similarity": similar}
+    return facts | {"sources": sources, "examples": examples}
 
 
 def _quality(steps, domains, rows, total):

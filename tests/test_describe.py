@@ -12,7 +12,7 @@ import pipeline
 from pipeline import describe_sequences
 from pipeline.config import Profile, Recipe
 from pipeline.describe import show
-from pipeline.description import Description, framed
+from pipeline.description import Description, framed, split
 from pipeline.errors import ConfigError, DataError
 from pipeline.files import checksum
 from pipeline.tokens.format import read_packed
@@ -79,6 +79,18 @@ def test_a_mask_shows_its_decisions_and_where_they_came_from(built):
     found = show(built["near"].root)
     assert found.details["inputs"]["documents"] == built["documents"].root.name
     assert found.tables["ledger"][-1]["near_duplicate"] > 0
+
+
+def test_facts_that_are_tables_are_shown_as_such_without_places_and_bounded():
+    examples = [{"doc_id": f"{i:032x}", "shard": "part-00000.parquet", "row": i} for i in range(100)]
+    nested = {"web": {"books": {"documents": 3}, "code": {"documents": 4}}}
+    tables, others = split({"examples": examples, "sources": nested, "pairs": 7, "words": ["a", "b"], "none": []})
+    assert others == {"pairs": 7, "words": ["a", "b"], "none": []}
+    assert tables["sources"][1] == {"name": "web", "of": "code", "documents": 4}
+    text = Description("corpus", "here", {}, tables).to_text(100)
+    assert "part-00000" not in text
+    assert "… 60 more" in text
+    assert (f"{38:032x}" in text, f"{39:032x}" in text, f"{99:032x}" in text) == (True, False, True)
 
 
 def test_encoded_tokens_are_decoded_again(built):

@@ -31,7 +31,7 @@ def test_the_same_recipe_has_the_same_folders_under_any_root(tmp_path):
 def test_a_changed_parameter_moves_its_step_and_what_reads_it(tmp_path):
     base, changed = (folders(planned(tmp_path, dedup={"threshold": t})) for t in (0.8, 0.7))
     assert {name for name in base if base[name] != changed[name]} == {"similar", "near"}
-    base, changed = (folders(planned(tmp_path, dedup={"bands": b})) for b in (20, 10))
+    base, changed = (folders(planned(tmp_path, dedup={"bands": b, "rows": 6})) for b in (20, 10))
     assert {name for name in base if base[name] != changed[name]} == {"bands", "candidates", "similar", "near"}
     base, changed = (folders(planned(tmp_path, dedup={"source_cap": c})) for c in (None, 0.1))
     assert base == changed, "a limit is no part of what a corpus is"

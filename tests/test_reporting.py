@@ -8,14 +8,18 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from pipeline.corpus import Shards
+from pipeline.corpus import DATA, Shards
 from pipeline.errors import DataError
 from pipeline.ledger import add, entry
-from pipeline.reporting import cleaning, numerals, plots
+from pipeline.parquet import write_table
+from pipeline.places import Place, values
+from pipeline.reporting import numerals, plots
 from pipeline.reporting.evidence import Evidence
+from pipeline.reporting.excerpts import CHARACTERS, ELSEWHERE, GONE, Excerpts, Quoted
 from pipeline.reporting.flow import State, flow
 from pipeline.reporting.page import page, write_report
 from pipeline.reporting.plots import Bar, Mark, Row
+from tests.conftest import documents_table, write_documents
 from tests.reported import build, road, step
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
@@ -48,7 +52,7 @@ class Checker(HTMLParser):
 
 
 def told(tmp_path, steps, **more):
-    return page(Evidence.of(build(tmp_path, steps, **more)))
+    return page(Evidence.of(build(tmp_path, steps, **more)), Excerpts())
 
 
 def titles(html):
@@ -231,7 +235,7 @@ def test_a_broken_record_is_an_error_that_says_so(tmp_path):
         write_report(made)
 
 
-def test_the_report_reads_no_shard(tmp_path):
+def test_a_report_can_be_made_when_every_shard_is_gone(tmp_path):
     made = build(tmp_path, road())
     assert not [path for path in tmp_path.rglob("*") if path.parent.name == "data"]
     assert write_report(made).exists()
@@ -243,9 +247,136 @@ def test_a_corpus_of_many_shards_is_told_by_its_sums(tmp_path):
     assert json.dumps("part-00000.parquet") not in told(tmp_path, steps)
 
 
-@pytest.mark.parametrize(("similarity", "expected"), [(0.0, 0.0), (0.8, 1 - (1 - 0.8**6) ** 20), (1.0, 1.0)])
-def test_the_chance_of_being_compared_is_the_formula_of_the_bands(similarity, expected):
-    assert cleaning.chance(similarity, bands=20, rows=6) == pytest.approx(expected)
+def quoting(tmp_path, texts, **changes):
+    """Return a build whose documents corpus has a shard of these texts, and the page about it."""
+    steps = road()
+    for name, facts in changes.items():
+        steps[name] = steps[name].model_copy(update={"facts": steps[name].facts | facts})
+    made = build(tmp_path, steps)
+    data = made["documents"].root / DATA
+    data.mkdir()
+    write_table(data / "part-00000.parquet", documents_table([(text, "web") for text in texts]))
+    return made, write_report(made).read_text()
+
+
+def quotes(html):
+    """Return (text of the dropped document, text of its keeper) of every pair that is quoted."""
+    pairs = re.findall(r'<div class="beside">(.*?)</div>', html, re.S)
+    return [tuple(re.findall(r"<p>([^<]*)</p>", pair)) for pair in pairs]
+
+
+TEXTS = [f"document {i} says <b>" for i in range(20)]
+
+
+def test_examples_stand_beside_their_keepers_and_hot_keys_with_their_best_document(tmp_path):
+    _, html = quoting(tmp_path, TEXTS)
+    found = quotes(html)
+    assert len(found) == 12
+    assert {keeper for _, keeper in found} == {"document 1 says &lt;b&gt;"}
+    assert {dropped for dropped, _ in found} >= {"document 0 says &lt;b&gt;", "document 2 says &lt;b&gt;"}
+    assert "<dt>640 documents</dt><dd>document 1 says &lt;b&gt;</dd>" in html
+    assert Checker(html).open == []
+
+
+def test_a_long_text_is_quoted_by_its_beginning_on_one_line(tmp_path):
+    made, _ = quoting(tmp_path, [*TEXTS[:1], "a\n\n  b " * 10_000, *TEXTS[2:]])
+    quoted = Quoted(made["documents"].manifest.fingerprint, Place("part-00000.parquet", 1))
+    assert Excerpts.of(made, [quoted])[quoted] == "a b " * (CHARACTERS // 4) + "…"
+
+
+def test_texts_that_are_gone_or_broken_are_said_to_be_so(tmp_path):
+    made, html = quoting(tmp_path, TEXTS[:2])
+    assert (GONE in html, "document 1 says" in html) == (True, True), "rows beyond the second are not there"
+    path = made["documents"].root / DATA / "part-00000.parquet"
+    path.write_bytes(b"PAR1 no more")
+    assert len(quotes(write_report(made).read_text())) == 12
+    path.unlink()
+    html = write_report(made).read_text()
+    assert set(quotes(html)) == {(GONE, GONE)}
+
+
+def test_a_keeper_of_an_earlier_build_is_not_quoted(tmp_path):
+    example = {"domain": "web", "keeper_domain": "books", "doc_id": "ab" * 16, "keeper": "cd" * 16, "similarity": 0.9}
+    example |= {"shard": "part-00000.parquet", "row": 3}
+    _, html = quoting(tmp_path, TEXTS, near={"examples": [example]}, exact={"examples": []})
+    assert quotes(html) == [("document 3 says &lt;b&gt;", ELSEWHERE)]
+
+
+def test_half_of_the_examples_are_of_two_domains_and_of_those_that_lost_most(tmp_path):
+    _, html = quoting(tmp_path, TEXTS)
+    heads = re.findall(r'<blockquote><p class="sub">(\w+): dropped, (\w+)[^<]*</p>.*?</blockquote>', html)
+    keepers = re.findall(r'<p class="sub">(\w+): its keeper', html)
+    near = [(loser, keeper) for (loser, kind), keeper in zip(heads, keepers, strict=True) if kind == "similarity"]
+    assert [loser != keeper for loser, keeper in near] == [True] * 4 + [False] * 4
+    sources = road()["near"].facts["sources"]
+    for part in (near[:4], near[4:]):
+        lost = [sources[loser][keeper]["documents"] for loser, keeper in part]
+        assert lost == sorted(lost, reverse=True)
+
+
+def test_the_table_of_losses_says_who_lost_what_to_whom(tmp_path):
+    steps = road()
+    facts = {"sources": {"web": {"books": {"documents": 30, "bytes": 320_000}}}, "examples": []}
+    steps["near"] = steps["near"].model_copy(update={"facts": facts})
+    size = steps["near"].ledger["web"]["bytes_in"]
+    share = numerals.share(320_000, size)
+    html = told(tmp_path, steps)
+    cell = f'<td class="num">30 · {share}</td>'
+    assert f'<tr><th scope="row">web</th>{cell}{cell}</tr>' in html, "all, and books"
+
+
+def test_the_losses_of_a_hundred_domains_are_a_table_of_bounded_width(tmp_path):
+    html = told(tmp_path, road(tuple(f"domain-{i:03d}" for i in range(100))))
+    tables = [t for t in re.findall(r"<table>.*?</table>", html, re.S) if "lost by" in t]
+    assert len(tables) == 2
+    for text in tables:
+        rows = re.findall(r"<tr>(.*?)</tr>", text, re.S)
+        assert {len(re.findall(r"<t[hd]", row)) for row in rows} == {13}
+        assert len(rows) == 41
+    assert html.count("60 more domains lost documents.") == 2
+
+
+def test_the_picture_of_the_bands_marks_the_threshold_and_the_recall_there(whole):
+    (picture,) = [p for p in pictures(whole) if p[0].text == "Chance of being compared"]
+    texts = [e.text for e in picture.iter() if e.tag.endswith("text")]
+    expected = f"{1 - (1 - 0.8**6) ** 20:.4f}"
+    assert {"threshold 0.8", f"chance {expected}"} <= set(texts)
+    assert f"Expected recall of pairs exactly at the threshold: {expected}" in whole
+
+
+def test_classes_stand_in_the_order_of_their_sizes(tmp_path):
+    steps = road()
+    sizes = {"over 1,000": 1, "11 to 100": 2, "2": 3, "101 to 1,000": 4, "3 to 10": 5}
+    steps["near"] = steps["near"].model_copy(update={"facts": {"cluster_sizes": sizes}})
+    (picture,) = [p for p in pictures(told(tmp_path, steps)) if p[0].text == "Sizes of clusters"]
+    names = [e.text for e in picture.iter() if e.tag.endswith("text") and e.get("text-anchor") == "end"]
+    assert names == ["2", "3 to 10", "11 to 100", "101 to 1,000", "over 1,000"]
+
+
+def test_a_stage_that_depends_on_the_order_of_documents_says_so(tmp_path, whole):
+    seen = step("dedup.bloom", {}, {}, {"web": add(entry(5, 50), entry(2, 9, "seen"))}, {"order_dependent": True}, 7)
+    html = told(tmp_path, {"seen": seen})
+    assert "depends on the order in which documents came" in html
+    assert "depends on the order in which documents came" not in whole
+
+
+def test_stages_on_parts_of_documents_are_told_by_their_facts(tmp_path):
+    frequent = [{"documents": 900, "text": "All rights reserved."}, {"documents": 12, "text": "<b>"}]
+    lines = step("dedup.lines", {}, {}, {}, {"passages": 31, "most_frequent": frequent}, 7)
+    html = told(tmp_path, {"lines": lines})
+    assert titles(html)[0] == "Duplicates"
+    assert "<dt>passages</dt><dd>31</dd>" in html
+    assert '<th scope="row">900</th><td>All rights reserved.</td>' in html
+    assert Checker(html).open == []
+
+
+def test_rows_are_read_by_their_places_once_and_in_order(tmp_path):
+    corpus = write_documents(tmp_path, [[("a", "x"), ("b", "x")], [("c", "x")]])
+    wanted = [Place("part-00001.parquet", 0), Place("part-00000.parquet", 1), Place("part-00000.parquet", 1)]
+    found = [(*place, row["text"]) for place, row in values(corpus, wanted, ("text",))]
+    assert found == [("part-00000.parquet", 1, "b"), ("part-00001.parquet", 0, "c")]
+    with pytest.raises(IndexError, match="has 1 rows and no row 3"):
+        list(values(corpus, [Place("part-00001.parquet", 3)], ("text",)))
 
 
 @pytest.mark.parametrize(

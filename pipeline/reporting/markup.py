@@ -78,6 +78,20 @@ def code(text: str) -> str:
     return f'<pre tabindex="0">{escaped(text)}</pre>'
 
 
+def quotes(texts: Iterable[tuple[str, str]]) -> str:
+    """Return the beginnings of texts, each behind a word on it: (word, text)."""
+    items = "".join(f"<dt>{escaped(word)}</dt><dd>{escaped(text)}</dd>" for word, text in texts)
+    return f'<dl class="pairs quoted">{items}</dl>' if items else ""
+
+
+def beside(left: tuple[str, str], right: tuple[str, str]) -> str:
+    """Return two texts side by side, each under its heading: (heading, text)."""
+    sides = "".join(
+        f"<blockquote>{words(heading, kind='sub')}{words(text)}</blockquote>" for heading, text in (left, right)
+    )
+    return f'<div class="beside">{sides}</div>'
+
+
 def _row(cells: Sequence[Cell], left: int) -> str:
     return f"<tr>{''.join(_cell(cell, i, left) for i, cell in enumerate(cells))}</tr>"
 
@@ -92,11 +106,33 @@ def _cell(cell: Cell, at: int, left: int) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, Mapping):
         return pairs(value) or "{}"
+    if _is_table(value):
+        return _table_of(value)
     if isinstance(value, list | tuple):
         shown = ", ".join(_plain(part) for part in value[:SHOWN])
         more = f" … {len(value) - SHOWN:,} more" if len(value) > SHOWN else ""
         return escaped(shown + more) or "–"
     return escaped(_plain(value))
+
+
+def _is_table(value: Any) -> bool:
+    """Tell whether a value is a list of flat objects."""
+    return (
+        isinstance(value, list | tuple)
+        and bool(value)
+        and all(isinstance(part, Mapping) and not any(map(_nests, part.values())) for part in value)
+    )
+
+
+def _nests(value: Any) -> bool:
+    return isinstance(value, Mapping | list | tuple)
+
+
+def _table_of(rows: Sequence[Mapping[str, Any]]) -> str:
+    head = list(dict.fromkeys(str(name) for row in rows for name in row))
+    cells = [[_plain(row.get(name)) for name in head] for row in rows[:SHOWN]]
+    more = words(f"… {len(rows) - SHOWN:,} more") if len(rows) > SHOWN else ""
+    return table([name.replace("_", " ") for name in head], cells, left=len(head)) + more
 
 
 def _plain(value: Any) -> str:

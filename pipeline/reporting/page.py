@@ -1,32 +1,21 @@
-"""The report: one HTML file with everything in it, made from the manifests of a build and nothing else.
+"""The report: one HTML file with everything in it, made from the manifests of a build.
 
-No script, no font, no picture from elsewhere, no date: the same build gives the same bytes.
+Of the documents it quotes the beginnings of a few duplicates, no more. No script, no font, no picture from elsewhere,
+no date: the same build gives the same bytes.
 """
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline import builds, store
-from pipeline.reporting import cleaning, markup, numerals, provenance, road, training
+from pipeline.reporting import duplication, markup, numerals, provenance, quality, road, training
 from pipeline.reporting.evidence import Evidence
+from pipeline.reporting.excerpts import Excerpts
 from pipeline.reporting.plain import escaped
 from pipeline.reporting.style import STYLE
 
 REPORT = "report.html"
-
-SECTIONS = (
-    road.at_a_glance,
-    road.dropped,
-    cleaning.duplicates,
-    cleaning.quality,
-    training.lengths,
-    training.tokens,
-    training.mixture,
-    training.packing,
-    provenance.others,
-    provenance.identity,
-    provenance.rebuild,
-)
 
 _HEADING = re.compile(r'<section id="([^"]+)"><h2>([^<]*)</h2>')
 
@@ -38,13 +27,30 @@ def write_report(build: builds.Build, path: Path | None = None) -> Path:
         DataError: the build's record is not one of ours.
     """
     path = path or build.folder / REPORT
-    store.write_atomic(path, page(Evidence.of(build)))
+    evidence = Evidence.of(build)
+    excerpts = Excerpts.of(build, duplication.quoted(evidence))
+    store.write_atomic(path, page(evidence, excerpts))
     return path
 
 
-def page(evidence: Evidence) -> str:
+def _sections(evidence: Evidence, excerpts: Excerpts) -> Iterator[str]:
+    """Yield the sections in the order of the page; one whose steps are not in the build is empty."""
+    yield road.at_a_glance(evidence)
+    yield road.dropped(evidence)
+    yield duplication.duplicates(evidence, excerpts)
+    yield quality.quality(evidence)
+    yield training.lengths(evidence)
+    yield training.tokens(evidence)
+    yield training.mixture(evidence)
+    yield training.packing(evidence)
+    yield provenance.others(evidence)
+    yield provenance.identity(evidence)
+    yield provenance.rebuild(evidence)
+
+
+def page(evidence: Evidence, excerpts: Excerpts) -> str:
     """Return the HTML of a report; a section is there if its steps are in the build."""
-    sections = "".join(section(evidence) for section in SECTIONS)
+    sections = "".join(_sections(evidence, excerpts))
     links = "".join(f'<a href="#{anchor}">{title}</a>' for anchor, title in _HEADING.findall(sections))
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'

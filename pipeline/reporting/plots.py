@@ -161,7 +161,8 @@ def curve(
         x, y = at(mark.x)
         told = f"at {mark.x:g}: {function(mark.x):.4f}"
         drawn += [svg.line(x, 12, x, height - low, "mark"), f'<circle cx="{x:.2f}" cy="{y:.2f}" r="4" class="spot"/>']
-        drawn.append(svg.label(x - 8, height - low - 8, mark.name, "pointed", "end"))
+        for line, words in enumerate((f"{axes[1]} {function(mark.x):.4f}", mark.name)):
+            drawn.append(svg.label(x - 8, height - low - 8 - 16 * line, words, "pointed", "end"))
     drawn.append(svg.label(left + across / 2, height - 6, axes[0], "axis", "middle"))
     drawn.append(svg.label(left, 12, axes[1], "axis"))
     return svg.picture(width, height, title, told, drawn)

@@ -27,6 +27,7 @@ header{margin-bottom:40px}
 h1{font-size:32px;line-height:1.2;font-weight:650;letter-spacing:-.015em;margin:0 0 4px;overflow-wrap:anywhere}
 h2{font-size:21px;line-height:1.3;font-weight:620;letter-spacing:-.008em;margin:0 0 4px}
 h3{font-size:15px;font-weight:620;margin:28px 0 6px}
+h4{font-size:13.5px;font-weight:620;margin:20px 0 4px}
 p{margin:0 0 12px;max-width:68ch}
 .lead,.sub{color:var(--soft)}
 .lead{margin-bottom:18px}
@@ -75,6 +76,11 @@ tfoot th,tfoot td{font-weight:620;border-bottom:0}
 .pairs dt{color:var(--soft)}
 .pairs dd{margin:0;overflow-wrap:anywhere}
 .pairs .pairs{margin:0}
+.quoted{gap:8px 18px}
+.beside{display:grid;grid-template-columns:1fr 1fr;gap:1px 20px;margin:14px 0 18px}
+blockquote{margin:0;padding:2px 0 2px 14px;border-left:3px solid var(--rule);min-width:0}
+blockquote p{margin:0 0 4px;font-size:13.5px;overflow-wrap:anywhere}
+blockquote .sub{font-size:12.5px;white-space:pre-line}
 details{border-top:1px solid var(--rule);padding:7px 0}
 details:last-of-type{border-bottom:1px solid var(--rule)}
 summary{cursor:pointer;font-size:14px;overflow-wrap:anywhere}
@@ -87,7 +93,7 @@ footer{margin-top:72px;color:var(--soft);font-size:12.5px}
 _PRINT = """
 @page{margin:16mm}
 body{font-size:11pt}main{max-width:none;padding:0}nav{display:none}section{margin-top:28px}
-figure,tr,.tiles,.two>*{break-inside:avoid}h2,h3{break-after:avoid}pre{white-space:pre-wrap}
+figure,tr,.tiles,.beside,.two>*{break-inside:avoid}h2,h3{break-after:avoid}pre{white-space:pre-wrap}
 *{-webkit-print-color-adjust:exact;print-color-adjust:exact}
 details::details-content{content-visibility:visible;height:auto}
 """
