@@ -20,6 +20,7 @@ from pipeline.stage import Params, Stage, Step
 
 _MOST_VALUES = 4096
 _LEAST_BYTES = 4
+_MOSTLY = 0.8
 
 
 class SignParams(Params):
@@ -54,9 +55,12 @@ class SignParams(Params):
 def sign_batch(batch: pa.RecordBatch, params: SignParams) -> pa.RecordBatch:
     """Return bands and shingles of each row, in order."""
     keep_N = np.asarray(batch["keep"])
-    keys_NB = np.zeros((batch.num_rows, params.bands), np.uint64)
-    counts_N = np.zeros(batch.num_rows, np.int32)
-    keys_NB[keep_N], counts_N[keep_N] = sign_texts(batch["text"].filter(batch["keep"]), params)
+    # To copy the kept texts out costs more than to sign a few that nobody asked for.
+    signed_N = np.full(len(keep_N), True) if keep_N.mean() > _MOSTLY else keep_N
+    texts = batch["text"] if signed_N.all() else batch["text"].filter(batch["keep"])
+    keys_NB, counts_N = np.zeros((len(keep_N), params.bands), np.uint64), np.zeros(len(keep_N), np.int32)
+    keys_NB[signed_N], counts_N[signed_N] = sign_texts(texts, params)
+    counts_N[~keep_N] = 0
     columns = [bands.column(keys_NB, counts_N == 0), pa.array(counts_N)]
     return pa.record_batch(columns, schema=bands.schema(params.bands))
 

@@ -166,11 +166,11 @@ def _piece(part: Part, piece: int, pieces: int) -> pa.Table | None:
 
 
 def _compared(table: pa.Table, params: VerifyParams) -> Iterator[pa.Table | Tally]:
-    table = table.take(pc.sort_indices(table["address"])).combine_chunks()
     addresses, candidates = table["address"].to_numpy(), table["candidates"].combine_chunks()
     counts = candidates.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
     documents, wanted = np.repeat(np.arange(len(addresses)), counts), candidates.flatten().to_numpy()
-    others = np.minimum(np.searchsorted(addresses, wanted), len(addresses) - 1)
+    order = np.argsort(addresses)  # the texts stay where they are
+    others = order[np.minimum(np.searchsorted(addresses, wanted, sorter=order), len(addresses) - 1)]
     there = addresses[others] == wanted  # a document of an earlier build that was dropped there is not sent
     documents, others = documents[there], others[there]
     sets_S, ends = shingle_sets(table["text"].combine_chunks(), params.ngram, params.unit)
@@ -185,12 +185,12 @@ def _compared(table: pa.Table, params: VerifyParams) -> Iterator[pa.Table | Tall
     yield pa.table(columns)
 
 
-def shingle_sets(texts: pa.Array, ngram: int, unit: str = "word") -> tuple[np.ndarray, np.ndarray]:
+def shingle_sets(texts: pa.Array, ngram: int, unit: shingles.Unit = "word") -> tuple[np.ndarray, np.ndarray]:
     """Return (distinct shingles uint64 [S], offsets int64 [N + 1]) of each text."""
     data, offsets = shingles.plain(*text_buffers(texts))
     sets, counts = [np.zeros(0, np.uint64)], [np.zeros(1, np.int64)]
     for first, end in shingles.runs(offsets, _RUN_BYTES):
-        found_S, ends = jaccard.distinct(*shingles.hashes(data, offsets[first : end + 1], ngram))
+        found_S, ends = jaccard.distinct(*shingles.hashes(data, offsets[first : end + 1], ngram, unit))
         sets.append(found_S)
         counts.append(np.diff(ends))
     return np.concatenate(sets), np.cumsum(np.concatenate(counts))
