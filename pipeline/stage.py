@@ -203,7 +203,7 @@ class Step:
         *,
         role: str = "documents",
     ) -> Blocks:
-        """Do as `to_shards`, but let `fn` read its part as it likes and yield tables and counts (see `regroup_parts`)."""
+        """Do as `to_shards`, but let `fn` read its part as it likes and yield tables and counts, as `regroup_parts`."""
         shards = len(self.inputs[role].manifest.shards)
         return self.regroup_parts(blocks, partial(tasks.homeward, fn=fn), partitions=max(shards, 1))
 

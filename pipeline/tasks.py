@@ -278,7 +278,7 @@ def whole(part: Part, *, fn: Callable[[pa.Table], Sent]) -> Iterator[Sent]:
 
 
 def homeward(part: Part, *, fn: Callable[[Part], Iterator[pa.Table | Tally]]) -> Iterator[Sent | Tally]:
-    """Yield the tables of `fn(part)` with the shard ordinal of every row's address as its destination, and its counts."""
+    """Yield the tables of `fn(part)`, each row sent to the shard that its address names, and its counts."""
     for made in fn(part):
         if isinstance(made, dict):
             yield made

@@ -91,6 +91,6 @@ def small_stars(table: pa.Table, *, partitions: int) -> Sent:
 
 
 def rooted(table: pa.Table) -> pa.Table:
-    """Return (address, cluster) of every document that has an edge here; equal rows may come from several partitions."""
+    """Return (address, cluster) of every document with an edge here; several partitions may give equal rows."""
     nodes, roots = unionfind.components(*_ends(table))
     return pa.table({"address": nodes, "cluster": roots})

@@ -50,7 +50,7 @@ def text_hashes(batch: pa.RecordBatch, *, keeper: Keeper, partitions: int) -> tu
 
 
 def copies(part: Part) -> Iterator[pa.Table | Tally]:
-    """Yield address, keeper, copies and `drop` of the rows whose text more than one row has, and whose copies they are."""
+    """Yield address, keeper, copies and `drop` of the rows whose text others have too, and whose copies they are."""
     table = part.table()
     if table is None:
         return

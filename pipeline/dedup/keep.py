@@ -116,7 +116,7 @@ def decisions(table: pa.Table) -> pa.Table:
     return pa.table({name: _nulled(column, stays if name in _OF_KEEPERS else None) for name, column in columns.items()})
 
 
-def _nulled(column: "pa.Array | pa.ChunkedArray | np.ndarray", empty: np.ndarray | None) -> Any:
+def _nulled(column: Any, empty: np.ndarray | None) -> Any:
     # A field of a struct that is null is not itself null.
     return column if empty is None else pc.if_else(pa.array(empty), pa.scalar(None, column.type), column)
 

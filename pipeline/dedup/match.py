@@ -7,12 +7,12 @@ with documents,
     anchor      the first of them that was not met in a hot bucket, null if there is none: documents of one anchor are
                 likely to be compared with the same ones
 
-A key that up to `run` documents share gives all their pairs. A hotter one, boilerplate that a million pages share, gives
-each of them the `lsh.HUBS` best ones only: a star, which grows linearly. The manifest's facts count the keys by how many
-documents share them and name the hottest, each with the address of its best document.
+A key that up to `run` documents share gives all their pairs. A hotter one, boilerplate that a million pages share,
+gives each of them the `lsh.HUBS` best ones only: a star, which grows linearly. The manifest's facts count the keys by
+how many documents share them and name the hottest, each with the address of its best document.
 
-The rows (key, rank, document) are shuffled by key. A partition that is larger than the memory of a task is worked off in
-pieces by key; of a key that would not fit, the best rows are held and the others read once more.
+The rows (key, rank, document) are shuffled by key. A partition that is larger than the memory of a task is worked off
+in pieces by key; of a key that would not fit, the best rows are held and the others read once more.
 """
 
 from collections.abc import Iterator
@@ -94,7 +94,7 @@ def _rows_of(part: Part, piece: int, pieces: int) -> Iterator[Keyed]:
 
 
 def _gathered(batches: Iterator[Keyed], run: int, most: int | None) -> Keyed:
-    """Return all rows; but of a key with more than `run`, only run + 1 of the best when more than `most` would be held."""
+    """Return all rows; if more than `most` would be held, only run + 1 of the best of a key that has more."""
     held, count = [Keyed(*(np.zeros(0, kind) for kind in (np.uint64, np.int64, np.uint64, np.uint64)))], 0
     for rows in batches:
         held.append(rows)

@@ -109,8 +109,8 @@ def _parsed(texts: pa.Array, column: str, parse: Callable[[pa.Array], pa.Array])
         return parse(pc.if_else(pc.equal(texts, ""), pa.scalar(None, texts.type), texts))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise DataError(
-            f"the column {column!r} shall tell which of several like documents stays. It holds what is neither empty nor "
-            f"a {'number' if parse is _numbers else 'time (ISO 8601, or seconds since 1970)'}: "
+            f"the column {column!r} shall tell which of several like documents stays. It holds what is neither empty "
+            f"nor a {'number' if parse is _numbers else 'time (ISO 8601, or seconds since 1970)'}: "
             f"{str(error).partition('. ')[0]}. Mend the source, or choose another `column` or `keep`."
         ) from None
 

@@ -39,7 +39,7 @@ def buckets(keys_M: np.ndarray) -> np.ndarray:
 
 
 def pairs(starts_K: np.ndarray, documents_M: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield portions (better int64 [E], worse int64 [E]) of rows: all pairs of every bucket, each pair of documents once.
+    """Yield portions (better int64 [E], worse int64 [E]) of rows: all pairs of every bucket, a pair of documents once.
 
     starts_K is what `buckets` returns, or the bounds of some of its runs; documents uint64 [M].
     """

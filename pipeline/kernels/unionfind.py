@@ -25,7 +25,7 @@ def components(a_E: np.ndarray, b_E: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def large_star(nodes_E: np.ndarray, neighbours_E: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return distinct edges (larger, smaller): of each node all larger neighbours, linked to its smallest one or itself.
+    """Return distinct edges (larger, smaller): of each node the larger neighbours, linked to its smallest or itself.
 
     Every edge must be there twice, from each of its ends; all edges of a node must be here.
     """
