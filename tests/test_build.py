@@ -244,3 +244,23 @@ def test_every_parquet_page_of_a_corpus_carries_a_checksum(first):
         with pytest.raises(OSError, match=r"(?i)crc|checksum|corrupt"):
             pq.ParquetFile(path.with_suffix(".bad"), page_checksum_verification=True).read()
         path.with_suffix(".bad").unlink()
+
+
+def test_a_road_with_every_kind_of_deduplication_has_the_same_bytes_for_any_workers_memory_and_files(tmp_path):
+    banner = "this line stands on every page of the site and is cut out of them all"
+    rows = {
+        domain: [(i, f"{banner}\n{text}" if n % 3 else text) for n, (i, text) in enumerate(part)]
+        for domain, part in raw_rows().items()
+    }
+    dedup = {"lines": {"keep": "none_above", "most": 5}, "substrings": {"min_bytes": 200}, "threshold": 0.7}
+    made = {}
+    for name, files, profile in (("one", 1, {"workers": 1}), ("more", 4, {"workers": 2, "memory_mb": 64})):
+        write_raw(tmp_path / name / "raw", rows, files)
+        recipe = road(tmp_path / name / "raw", dedup=dedup | {"source_cap": 0.9})
+        made[name] = build(tmp_path / name / "root", recipe, **profile)[0]
+    assert sequences(made["one"]) == sequences(made["more"])
+    texts = read(made["one"]["without_lines"])["text"].to_pylist()
+    assert sum(banner in text for text in read(made["one"]["documents"])["text"].to_pylist()) > 100
+    assert not any(banner in text for text in texts)
+    assert made["one"]["substrings"].manifest.rows == len(texts)
+    assert decisions(made["one"], "near").keys() == decisions(made["more"], "near").keys()

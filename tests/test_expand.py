@@ -192,7 +192,7 @@ def test_near_duplicates_are_found_compared_and_dropped_in_turn():
     assert steps["similar"].inputs == {"documents": "documents", "candidates": "candidates"}
     near = {"documents": "documents", "similar": "similar", "mask": "exact", "exact": "exact"}
     assert steps["near"].inputs == near
-    assert steps["similar"].params == {"threshold": 0.7, "containment": 0.9, "ngram": 3}
+    assert steps["similar"].params == {"threshold": 0.7, "containment": 0.9, "ngram": 3, "unit": "word"}
     assert steps["bands"].params["ngram"] == 3
     assert [steps[name].params["source_cap"] for name in ("exact", "near")] == [0.5, 0.5]
     assert "exact" not in expand(recipe(dedup={"exact": False}))["near"].inputs
@@ -228,3 +228,62 @@ def test_a_vocabulary_that_is_trained_has_the_end_of_text_that_is_asked_for():
     steps = expand(recipe(tokens={"eos": "</s>"}))
     assert steps["tokenizer"].params["special_tokens"] == ["</s>"]
     assert "special_tokens" not in expand(recipe(tokens={}))["tokenizer"].params
+
+
+def test_what_is_cut_out_is_cut_before_or_behind_and_all_later_steps_read_it():
+    dedup = {"lines": {"min_bytes": 20}, "paragraphs": None, "substrings": {"min_bytes": 100}}
+    steps = expand(recipe(dedup=dedup, quality=QUALITY, tokens={}))
+    assert follows(steps)
+    order = ["documents", "lines", "without_lines", "paragraphs", "without_paragraphs", *DEDUP]
+    assert [name for name in steps if name in order] == order
+    documents = {name: step.inputs.get("documents") for name, step in steps.items()}
+    assert documents["lines"] == documents["without_lines"] == "documents"
+    assert documents["paragraphs"] == documents["without_paragraphs"] == "without_lines"
+    assert {documents[name] for name in DEDUP if documents[name]} == {"without_paragraphs"}
+    assert documents["substrings"] == documents["without_substrings"] == "without_paragraphs"
+    assert {documents[n] for n in ("model", "scores", "select", "tokenizer", "tokens")} == {"without_substrings"}
+    read = masks(steps)
+    assert read["without_lines"] == read["paragraphs"] == "lines"
+    assert read["exact"] == read["without_paragraphs"] == "paragraphs"
+    assert (read["substrings"], read["without_substrings"], read["model"]) == ("near", "substrings", "substrings")
+    assert steps["lines"].params == {"min_bytes": 20}
+    assert steps["paragraphs"].params == {}
+
+
+def test_a_stream_filter_stands_in_for_exact_copies_and_not_beside_them():
+    steps = expand(recipe(dedup={"exact": False, "bloom": {"expected": 1000}}))
+    assert masks(steps)["bands"] == masks(steps)["near"] == "bloom"
+    with pytest.raises(ValueError, match="set `exact: false` beside it"):
+        recipe(dedup={"bloom": {"expected": 1000}})
+
+
+def test_earlier_builds_and_withdrawn_documents_reach_the_steps_that_know_them():
+    steps = expand(recipe(dedup={"earlier": ["a", "b"], "index": "compact", "withdraw": "ids.txt"}))
+    assert follows(steps)
+    earlier = {"earlier.0": "build:dedup.index@a", "earlier.1": "build:dedup.index@b"}
+    for name in ("exact", "candidates", "similar", "index"):
+        assert earlier.items() <= steps[name].inputs.items()
+    assert not earlier.items() & steps["bands"].inputs.items()
+    assert steps["withdrawn"].inputs["ids"] == "file:ids.txt"
+    assert masks(steps)["bands"] == masks(steps)["near"] == steps["index"].inputs["compared"] == "withdrawn"
+    assert steps["near"].inputs["exact"] == steps["withdrawn"].inputs["exact"] == "exact"
+    assert masks(steps)["index"] == "near"
+    own = expand(recipe(dedup={"earlier": ["a"], "index": "own"}))
+    assert "earlier.0" not in own["index"].inputs
+
+
+def test_a_step_behind_exact_copies_is_what_the_index_was_compared_with():
+    mine = {"stage": "m:f", "version": 1, "after": "exact"}
+    steps = expand(recipe(dedup={"index": "own"}, steps={"mine": mine}))
+    assert masks(steps)["bands"] == steps["index"].inputs["compared"] == "mine"
+
+
+def test_the_best_score_is_known_before_deduplication_or_refused():
+    steps = expand(recipe(dedup={"keep": "best_score"}, quality={"model": "m.bin", "share": 0.5}))
+    assert follows(steps)
+    assert steps["exact"].inputs["scores"] == steps["candidates"].inputs["scores"] == "scores"
+    assert "mask" not in steps["scores"].inputs
+    assert steps["select"].inputs["scores"] == "scores"
+    for quality in (None, QUALITY):
+        with pytest.raises(ConfigError, match="best_score needs scores before deduplication"):
+            expand(recipe(dedup={"keep": "best_score"}, quality=quality))
