@@ -59,8 +59,8 @@ def test_what_a_cap_frees_goes_to_the_others_in_proportion(weights, budget, data
         for b in open_:
             assert abs(tokens[a] / exact[a] - tokens[b] / exact[b]) <= 1 / exact[a] + 1 / exact[b]
     for full in (domain for domain in weights if weights[domain] and tokens[domain] == caps[domain]):
-        for b in open_:  # no capped domain would be owed less than it gave
-            assert tokens[full] / exact[full] <= (tokens[b] + 1) / exact[b]
+        for b in open_:  # no capped domain would be owed less than it gave; rounding alone may fill a cap
+            assert (tokens[full] - 1) / exact[full] <= (tokens[b] + 1) / exact[b]
 
 
 @given(WEIGHTS, st.data())
