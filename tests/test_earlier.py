@@ -261,3 +261,19 @@ def test_a_list_with_a_line_that_is_no_id_is_refused_with_its_line(tmp_path, raw
     (tmp_path / "ids.txt").write_text("0" * 32 + "\nxyz\n")
     with pytest.raises(ConfigError, match=r"ids\.txt, line 2: 'xyz' is no doc_id"):
         build(tmp_path / "root", "b", raw / "0.parquet", withdraw=str(tmp_path / "ids.txt"))
+
+
+def test_a_cluster_counts_the_kept_documents_of_earlier_builds(tmp_path):
+    write(tmp_path / "0.parquet", [prose(1), prose(2)], 0)
+    write(tmp_path / "1.parquet", [edited(prose(1), 1), edited(prose(1), 2), prose(3)], 9)
+    root = tmp_path / "root"
+    old = build(root, "b0", tmp_path / "0.parquet", index="own")
+    new = build(root, "b1", tmp_path / "1.parquet", earlier=["b0"])
+    mask = read(new["near"])
+    assert sorted(mask["cluster_size"].to_pylist()) == [1, 3, 3]
+    assert new["near"].manifest.facts["clusters"] == 1
+    assert new["near"].manifest.facts["cluster_sizes"] == {"3 to 10": 1}
+    ids = dict(
+        zip(read(old["documents"])["text"].to_pylist(), read(old["documents"])["doc_id"].to_pylist(), strict=True)
+    )
+    assert set(mask["keeper"].drop_null().to_pylist()) == {ids[prose(1)]}

@@ -185,9 +185,11 @@ def test_passages_are_shown_with_their_counts_and_a_stream_with_its_caution(tmp_
     lines = step("dedup.lines", {"most": 2}, {}, {"web": entry(5, 50)}, facts, 5)
     stream = step("dedup.bloom", {}, {}, {"web": entry(5, 50)}, {"order_dependent": True, "caution": "mind it"}, 5)
     html = told(tmp_path, road() | {"lines": lines, "stream": stream})
-    assert '<th scope="row">&lt;b&gt;Menu</th><td class="num">9</td>' in html
+    assert "&lt;b&gt;Menu" in html
+    assert "<b>Menu" not in html
     assert "Copies of a passage" in html
-    assert "<dt>order dependent</dt><dd>yes</dd><dt>caution</dt><dd>mind it</dd>" in html
+    assert "What this step kept depends on the order in which documents came" in html
+    assert "<dt>caution</dt><dd>mind it</dd>" in html
     assert Checker(html).open == []
 
 

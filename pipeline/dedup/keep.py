@@ -30,7 +30,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from pipeline import schemas
-from pipeline.dedup import cluster, losses, similar
+from pipeline.dedup import cluster, losses, similar, sizes
 from pipeline.dedup.ranking import best_first
 from pipeline.errors import DataError
 from pipeline.kernels import lsh, settle
@@ -42,7 +42,6 @@ REASON = "near_duplicate"
 _ENTRY_BYTES = 96
 _ROOM = 3
 _SIMILARITY_CLASSES = 20
-_SIZES = {"2": 2, "3 to 10": 10, "11 to 100": 100, "101 to 1,000": 1000}
 
 
 class KeepParams(Params):
@@ -66,19 +65,17 @@ _OF_KEEPERS = ("keeper", "similarity", "containment", "keeper_domain", "keeper_a
 
 def clustered(batch: pa.RecordBatch, rows: pa.Table | None, *, partitions: int) -> tuple[pa.RecordBatch, np.ndarray]:
     """Return the documents that are in clusters, with their entries, and the partition of each one's cluster."""
-    places, clusters = _placed(batch, rows, "cluster")
-    order = np.argsort(places)
-    places, clusters = places[order], clusters[order]
+    places, clusters = _placed(batch, rows)
     found = batch.select(["address", "doc_id", "domain", "bytes", "similar"]).take(pa.array(places))
     return found.append_column("group", pa.array(clusters)), lsh.spread(clusters, partitions)
 
 
-def _placed(batch: pa.RecordBatch, rows: pa.Table | None, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return (place in the batch, value) of the rows sent to it, a place once."""
+def _placed(batch: pa.RecordBatch, rows: pa.Table | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return (place in the batch, cluster) of the rows sent to it, ascending, a place once."""
     if rows is None or not rows.num_rows:
         return np.zeros(0, np.int64), np.zeros(0, np.uint64)
     addresses, first = np.unique(rows["address"].to_numpy(), return_index=True)
-    return (addresses - np.uint64(batch["address"][0].as_py())).astype(np.int64), rows[name].to_numpy()[first]
+    return (addresses - np.uint64(batch["address"][0].as_py())).astype(np.int64), rows["cluster"].to_numpy()[first]
 
 
 def decided(part: Part, *, memory_bytes: int, shards: int) -> Iterator[pa.Table | Tally]:
@@ -110,19 +107,17 @@ def decisions(table: pa.Table) -> pa.Table:
     stays = edges_N < 0
     chosen = above.take(pa.array(np.maximum(edges_N, 0), mask=stays))
     beaten = ~better_E & stays[documents_E]
-    clusters_N, sizes = _named(table["group"].to_numpy(), ids_N2)
+    clusters_N, members_N = _named(table["group"].to_numpy(), ids_N2)
     columns = {
         "address": addresses,
         "keeper": chosen.field("doc_id"),
         "similarity": pc.cast(chosen.field("similarity"), pa.float32()),
         "containment": pc.cast(chosen.field("containment"), pa.float32()),
         "cluster": schemas.doc_id_array(ids_N2[clusters_N]),
-        "cluster_size": sizes.astype(np.int32),
+        "cluster_size": members_N.astype(np.int32),
         "supersedes": _supersedes(documents_E[beaten], entries.filter(pa.array(beaten)), len(addresses)),
         "keeper_domain": chosen.field("domain"),
-        "domain": table["domain"],
-        "bytes": table["bytes"],
-        "doc_id": table["doc_id"],
+        **{name: table[name] for name in ("domain", "bytes", "doc_id", "group")},
         "keeper_address": chosen.field("address"),
     }
     return pa.table({name: _nulled(column, stays if name in _OF_KEEPERS else None) for name, column in columns.items()})
@@ -156,26 +151,18 @@ def _named(groups: np.ndarray, ids_N2: np.ndarray) -> tuple[np.ndarray, np.ndarr
     """Return (place of the document that names the cluster of each document, size of the cluster)."""
     order = best_first(groups, ids_N2[:, 0], ids_N2[:, 1])
     starts = lsh.buckets(groups[order])
-    sizes = np.diff(starts)
+    members = np.diff(starts)
     names, counts = np.empty(len(groups), np.int64), np.empty(len(groups), np.int64)
-    names[order], counts[order] = np.repeat(order[starts[:-1]], sizes), np.repeat(sizes, sizes)
+    names[order], counts[order] = np.repeat(order[starts[:-1]], members), np.repeat(members, members)
     return names, counts
 
 
 def _counted(table: pa.Table) -> Tally:
     """Return clusters by size, dropped documents by similarity, and what was taken from which source."""
     # Not by the document that names a cluster: rows of one text and domain have one doc_id.
-    sizes, documents = np.unique(table["cluster_size"].to_numpy(), return_counts=True)
-    counts = documents // sizes
-    names = [*_SIZES, "over 1,000"]
-    classes = np.zeros(len(names), np.int64)
-    np.add.at(classes, np.searchsorted(list(_SIZES.values()), sizes), counts)
-    by_size = {name: count for name, count in zip(names, classes.tolist(), strict=True) if count}
-    tally: Tally = {
-        "clusters": int(counts.sum()),
-        "documents_in_clusters": table.num_rows,
-        "cluster_sizes": by_size,
-    }
+    _, heads = np.unique(table["group"].to_numpy(), return_index=True)
+    by_size = sizes.counted(table["cluster_size"].to_numpy()[heads])
+    tally: Tally = {"clusters": len(heads), "documents_in_clusters": table.num_rows, "cluster_sizes": by_size}
     dropped = table.filter(table["keeper"].is_valid())
     tally["superseded"] = pc.sum(pc.list_value_length(table["supersedes"])).as_py() or 0
     return tally | {"similarity": _similarity_classes(dropped["similarity"].to_numpy())} | losses.counted(dropped)
@@ -256,6 +243,7 @@ def keep(step: Step, params: KeepParams) -> None:
     )
     counts = {"clusters": 0, "documents_in_clusters": 0, "superseded": 0, "cluster_sizes": {}, "similarity": {}}
     found = {name: home.tally.get(name, nothing) for name, nothing in counts.items()}
+    found["cluster_sizes"] = sizes.ordered(found["cluster_sizes"])
     step.note(**found, **totals, **losses.noted(step, home.tally))
 
 

@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from pipeline import schemas
-from pipeline.dedup import bands, earlier, losses
+from pipeline.dedup import bands, earlier, losses, sizes
 from pipeline.dedup.ranking import Keeper, best_first, only, ranks
 from pipeline.kernels import lsh
 from pipeline.ledger import Tally
@@ -46,7 +46,6 @@ HOTTEST = 20
 _ROW_BYTES = 32
 _ROOM = 6
 """A part is sorted and copied on the way; so often its bytes must fit into the memory of a task."""
-_SIZES = {"2": 2, "3 to 10": 10, "11 to 100": 100, "101 to 1,000": 1000}
 
 
 class MatchParams(Keeper):
@@ -100,10 +99,10 @@ def candidate_rows(
         most = memory_bytes // (_ROOM * _ROW_BYTES) if pieces > 1 else None
         new = _gathered(_rows_of(part, piece, pieces), run, most)
         rows = _grouped(_concatenated([new, *_known(new.keys, part, indexes, run, earlier_wins)]))
-        sizes = np.diff(lsh.buckets(rows.keys))
-        cold = np.repeat(sizes <= run, sizes)
+        shared_by = np.diff(lsh.buckets(rows.keys))
+        cold = np.repeat(shared_by <= run, shared_by)
         yield from _pairs(rows.at(cold), shards)
-        yield {"keys": _classes(sizes[sizes <= run])}
+        yield {"keys": sizes.counted(shared_by[shared_by <= run])}
         if not cold.all():
             again = _rows_of(part, piece, pieces) if most else iter([rows.at(~cold & _is_new(rows.addresses, shards))])
             yield from _stars(rows.at(~cold), again)
@@ -196,7 +195,7 @@ def _stars(rows: Keyed, batches: Iterator[Keyed]) -> Iterator[pa.Table | Tally]:
             leaves = _better(hubs, batch)
             leaves[leaves] = lsh.distinct(batch.addresses[leaves], hubs.addresses[leaves])
             yield _table(hubs.at(leaves), batch.addresses[leaves], hot=True)
-    yield {"keys": _classes(counts), "hot": _hottest(hot, counts, rows.addresses[starts])}
+    yield {"keys": sizes.counted(counts), "hot": _hottest(hot, counts, rows.addresses[starts])}
 
 
 def _better(rows: Keyed, others: Keyed) -> np.ndarray:
@@ -208,13 +207,6 @@ def _better(rows: Keyed, others: Keyed) -> np.ndarray:
 def _table(others: Keyed, addresses: np.ndarray, *, hot: bool = False, rival: bool = False) -> pa.Table:
     columns = {"address": addresses, "other": others.addresses, "rank": others.ranks, "id": others.ids}
     return pa.table(columns | {"hot": np.full(len(addresses), hot), "rival": np.full(len(addresses), rival)})
-
-
-def _classes(sizes: np.ndarray) -> Tally:
-    """Return how many keys are shared by how many documents."""
-    names = [*_SIZES, "over 1,000"]
-    counts = np.bincount(np.searchsorted(list(_SIZES.values()), sizes), minlength=len(names)).tolist()
-    return {name: count for name, count in zip(names, counts, strict=True) if count}
 
 
 def _hottest(keys: np.ndarray, counts: np.ndarray, best: np.ndarray) -> Tally:
@@ -299,14 +291,13 @@ def match(step: Step, params: MatchParams) -> None:
 
 def noted_keys(step: Step, tally: Tally) -> Tally:
     """Return the facts about keys: counts by size, and the hottest with the shard and row of their best document."""
-    sizes = {name: tally.get("keys", {}).get(name, 0) for name in [*_SIZES, "over 1,000"]}
     hottest = sorted(tally.get("hot", {}).items(), key=lambda pair: (-pair[1], pair[0]))[:HOTTEST]
     shards = step.inputs["documents"].manifest.shards
     named = []
     for name, count in hottest:
         key, address = name.split()
         named.append({"key": key, "documents": count, **losses.place(shards, int(address))})
-    return {"keys": sizes, "hot_keys": named}
+    return {"keys": sizes.ordered(tally.get("keys", {})), "hot_keys": named}
 
 
 MATCH = Stage(

@@ -73,9 +73,7 @@ def test_candidates_are_the_pairs_of_common_keys_and_the_stars_of_hot_ones(tmp_p
         "2": sizes.count(2),
         "3 to 10": sum(3 <= n <= 10 for n in sizes),
         "11 to 100": sum(11 <= n <= 100 for n in sizes),
-        "101 to 1,000": 0,
-        "over 1,000": 0,
-    }
+    }, "classes without a key are left out, the others come in their order"
 
 
 def ranked(documents):
@@ -231,7 +229,7 @@ def test_stars_over_partitions_find_the_components(tmp_path, shape, partitions):
     for partition in range(partitions):
         table = blocks.read(partition)
         if table is not None:
-            pairs = list(zip(*cluster.rooted(table).to_pydict().values(), strict=True))
+            pairs = list(zip(*cluster.rooted(table, shards=1 << 20).to_pydict().values(), strict=True))
             for node, root_ in pairs:
                 assert found.setdefault(node, root_) == root_, "what several partitions say of a document is the same"
     assert found == twin.components(edges)
