@@ -31,6 +31,17 @@ def test_its_recipe_and_its_steps_are_accepted_together():
     assert "long" in expand(validate(recipe | steps, Recipe, "README"))
 
 
+def test_the_recipes_of_the_guide_to_deduplication_are_accepted():
+    guide = (REPOSITORY / "docs/deduplication.md").read_text(encoding="utf-8")
+    given = re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL)
+    assert len(given) == 2
+    for block in given:
+        rest = {"name": "guide", "sources": {"web": {"paths": ["web"], "extra": ["crawled"]}}}
+        assert "near" in expand(validate(rest | yaml.safe_load(block), Recipe, "guide"))
+    keys = set(re.findall(r"`([a-z_]+): ?[^`]*`", guide)) - {"ngram", "most"}
+    assert keys <= set(Recipe.model_fields["dedup"].annotation.__args__[0].model_fields), keys
+
+
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "configs/builds").glob("*.yaml")), ids=lambda p: p.name)
 def test_a_recipe_for_the_whole_road_has_at_most_forty_lines(path):
     assert len(path.read_text().splitlines()) <= 40
