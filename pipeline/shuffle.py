@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import DataError
+from pipeline.kernels import grouping
 from pipeline.ledger import Tally
 
 SPILL_BYTES = 64 << 20
@@ -34,7 +35,6 @@ class BlockWriter:
     def __init__(self, path: Path, partitions: int):
         self.rows = 0
         self._partitions = partitions
-        # 16-bit keys: numpy sorts them by radix, in linear time.
         self._narrow = np.uint16 if partitions <= 1 << 16 else np.uint32
         self._file = path.open("wb")
         self._schema: pa.Schema | None = None
@@ -76,9 +76,8 @@ class BlockWriter:
         if not self._held:
             return
         destinations = np.concatenate(self._destinations)
-        order = np.argsort(destinations, kind="stable")
         counts = np.bincount(destinations, minlength=self._partitions)
-        self._offsets.append(self._write_run(_taken(self._held, order), counts))
+        self._offsets.append(self._write_run(_grouped(self._held, destinations, counts), counts))
         self._held, self._destinations, self._held_bytes = [], [], 0
 
     def _write_run(self, rows: pa.RecordBatch, counts: np.ndarray) -> np.ndarray:
@@ -118,23 +117,22 @@ class BlockWriter:
             self._file.close()
 
 
-def _taken(held: list[pa.RecordBatch], order: np.ndarray) -> pa.RecordBatch:
-    """Return the rows of all batches in the given order; `held` is emptied, so that no column is there three times."""
+def _grouped(held: list[pa.RecordBatch], destinations: np.ndarray, counts: np.ndarray) -> pa.RecordBatch:
+    """Return the rows of all batches by destination; `held` is emptied, so that no column is there three times."""
     schema = held[0].schema
     columns = [[batch.column(c) for batch in held] for c in range(len(schema))]
     held.clear()
-    indices = pa.array(order)
-    taken = []
+    order: pa.Array | None = None
+    grouped = []
     while columns:
-        taken.append(_take(pa.concat_arrays(columns.pop(0)), order, indices))
-    return pa.RecordBatch.from_arrays(taken, schema=schema)
-
-
-def _take(column: pa.Array, order: np.ndarray, indices: pa.Array) -> pa.Array:
-    kind = column.type
-    if column.null_count or not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-        return column.take(indices)
-    return pa.array(column.to_numpy()[order], kind)
+        column = pa.concat_arrays(columns.pop(0))
+        if column.null_count or not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+            if order is None:
+                order = pa.array(grouping.grouped(np.arange(len(destinations)), destinations, counts))
+            grouped.append(column.take(order))
+        else:
+            grouped.append(pa.array(grouping.grouped(column.to_numpy(), destinations, counts), column.type))
+    return pa.RecordBatch.from_arrays(grouped, schema=schema)
 
 
 def _without_dictionaries(batch: pa.RecordBatch) -> pa.RecordBatch:

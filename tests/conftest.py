@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import settings
 
 from pipeline import store
 from pipeline.corpus import Corpus, Manifest
@@ -19,6 +20,11 @@ from pipeline.stage import Params, Stage, Step
 from pipeline.tasks import Foreman
 
 SHARED = Path(os.environ.get("CORPUSMILL_SHARED", Path(__file__).parents[2] / "shared"))
+
+
+# The first example compiles, and machines are shared: time is no promise of a test.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
