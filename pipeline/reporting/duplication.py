@@ -32,7 +32,7 @@ CLASSES = {
 }
 """Facts that are counts by class: title and caption of their picture."""
 
-TOLD_ELSEWHERE = ("sources", "examples", "lost", "hot_keys", "order_dependent")
+TOLD_ELSEWHERE = ("sources", "examples", "lost", "hot_keys", "most_frequent", "order_dependent")
 ORDER = (
     "What this step kept depends on the order in which documents came: a filter that streams cannot look back. "
     "All other steps give the same result in any order."
@@ -163,7 +163,8 @@ def _step(step: Told, evidence: Evidence, excerpts: Excerpts) -> str:
         elif name not in TOLD_ELSEWHERE:
             rest[name.replace("_", " ")] = value
     order = markup.words(ORDER, kind="note") if step.facts.get("order_dependent") else ""
-    body = order + markup.pairs(rest) + "".join(parts) + _hot_keys(step, excerpts) + _sources(step, evidence)
+    told = _passages(step) + _hot_keys(step, excerpts) + _sources(step, evidence)
+    body = order + markup.pairs(rest) + "".join(parts) + told
     return markup.words(f"{step.name} ({step.stage})", "h3") + body if body else ""
 
 
@@ -177,6 +178,12 @@ def _lower_end(name: str) -> tuple[float, bool]:
     """Return where a class begins: `3 to 10` at 3, `over 1,000` behind 1,000."""
     number = re.search(r"[\d.,]+", name)
     return float(number[0].replace(",", "")) if number else math.inf, name.startswith("over")
+
+
+def _passages(step: Told) -> str:
+    """Return the passages that most documents had, which were cut out."""
+    rows = [[passage["text"], passage["documents"]] for passage in _listed(step, "most_frequent")]
+    return markup.table(("passage cut out", "documents that had it"), rows) if rows else ""
 
 
 def _hot_keys(step: Told, excerpts: Excerpts) -> str:
