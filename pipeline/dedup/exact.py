@@ -80,7 +80,7 @@ def copies(part: Part, *, indexes: tuple[earlier.Index, ...], shards: int) -> It
 
 def _known(table: pa.Table, part: Part, indexes: tuple[earlier.Index, ...]) -> Iterator[pa.Table]:
     """Yield the rows of the indexes whose hash is in the table, all better than its rows, the earliest index first."""
-    wanted, parts = np.unique(table["low"].to_numpy()), part.rounds[0].partitions
+    wanted, parts = np.sort(table["low"].to_numpy()), part.rounds[0].partitions
     for place, index in enumerate(indexes):
         for rows in index.rows(earlier.TEXTS, part.number, parts, wanted):
             rank = np.full(rows.num_rows, np.iinfo(np.int64).min + place)
