@@ -27,15 +27,22 @@ def counted(dropped: pa.Table) -> Tally:
     Args:
         dropped: has domain, keeper_domain, bytes, doc_id, keeper, similarity, address, keeper_address.
     """
-    groups = dropped.group_by(["domain", "keeper_domain"], use_threads=False).aggregate(
-        [("bytes", "sum"), ("bytes", "count"), ("doc_id", "min")]
-    )
+    groups = _by_domains(dropped, ("bytes", "sum"), ("bytes", "count"), ("doc_id", "min"))
     sources: Tally = {}
     for row in groups.to_pylist():
         counts = {"documents": row["bytes_count"], "bytes": row["bytes_sum"]}
         add(sources, {row["domain"]: {row["keeper_domain"]: counts}})
-    chosen = dropped.filter(pc.is_in(dropped["doc_id"], value_set=groups["doc_id_min"].combine_chunks()))
+    chosen = _among(dropped, "doc_id", groups["doc_id_min"])
+    chosen = _among(chosen, "address", _by_domains(chosen, ("address", "min"))["address_min"])  # one of many equal rows
     return {"sources": sources, "examples": {_name(row): row["similarity"] for row in chosen.to_pylist()}}
+
+
+def _by_domains(dropped: pa.Table, *aggregations: tuple[str, str]) -> pa.Table:
+    return dropped.group_by(["domain", "keeper_domain"], use_threads=False).aggregate(list(aggregations))
+
+
+def _among(table: pa.Table, column: str, values: pa.ChunkedArray) -> pa.Table:
+    return table.filter(pc.is_in(table[column], value_set=values.combine_chunks()))
 
 
 def _name(row: dict[str, Any]) -> str:

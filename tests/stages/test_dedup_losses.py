@@ -1,14 +1,18 @@
 """What was taken from whom: ledger and facts add up, and a source may lose only so much."""
 
+import json
 from collections import Counter
 
+import pyarrow as pa
 import pytest
 
+from pipeline.dedup import losses
 from pipeline.dedup.exact import EXACT, ExactParams
 from pipeline.dedup.keep import KEEP, KeepParams
 from pipeline.dedup.verify import VERIFY, VerifyParams
 from pipeline.errors import DataError
 from pipeline.ledger import total
+from pipeline.schemas import DOC_ID
 from tests.conftest import read, run_stage, write_documents
 from tests.stages.dedup import candidates, near, prose, several
 from tests.stages.masks import masked
@@ -180,3 +184,20 @@ def test_pairs_compared_and_pairs_alike_are_counted(tmp_path):
         entries = [e for row in read(similar)["similar"].to_pylist() for e in row or ()]
         assert similar.manifest.facts == {"pairs_compared": found.manifest.facts["pairs"], "pairs_alike": len(entries)}
         assert all(e["similarity"] >= threshold for e in entries)
+
+
+def test_many_equal_rows_make_one_example():
+    # What a task counted travels in its commit record, which must not grow with the copies.
+    number = 500
+    ids = pa.array([b"i" * 16] * number, DOC_ID)
+    columns = {"doc_id": ids, "keeper": ids, "similarity": [1.0] * number, "bytes": [3] * number}
+    places = {
+        "address": pa.array(range(1, number + 1), pa.uint64()),
+        "keeper_address": pa.array([0] * number, pa.uint64()),
+    }
+    domains = {"domain": ["web"] * number, "keeper_domain": ["web"] * 250 + ["docs"] * 250}
+    found = losses.counted(pa.table(columns | places | domains))
+    assert found["sources"] == {
+        "web": {"web": {"documents": 250, "bytes": 750}, "docs": {"documents": 250, "bytes": 750}}
+    }
+    assert [json.loads(name)[4] for name in found["examples"]] == [1, 251]
