@@ -238,6 +238,9 @@ def _lists(places: np.ndarray, others: np.ndarray, number: int) -> pa.Array:
 
 def _distinct(rows: pa.Table, first: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return (place in the batch, other, hot, rival), each pair once: by place, best first, rivals last."""
+    # Like documents share many bands, so most rows come again; to hash them is cheaper than to sort them.
+    marked = rows["address"].to_numpy() << np.uint64(1) | rows["hot"].to_numpy()
+    rows = rows.filter(pa.array(lsh.distinct(marked, rows["other"].to_numpy())))
     names = ("address", "rival", "rank", "id", "other")
     columns = [rows[name].to_numpy() for name in names]
     order = best_first(*columns)
