@@ -21,6 +21,8 @@ from tests.corpora import raw_rows, road, tree, write_raw, write_yaml
 
 REPOSITORY = Path(__file__).parents[1]
 KILLS = 20
+LEAST = 3
+"""Of each kind; a busy machine may leave few moments at which a worker is there to be hit."""
 PATIENCE_S = 300
 
 pytestmark = pytest.mark.slow
@@ -94,12 +96,12 @@ def test_a_build_killed_anywhere_ends_with_the_same_bytes(runner, tmp_path):
     generator = random.Random(20)
     victims = {"driver": 0, "worker": 0}
     driver = builds.start()
-    while sum(victims.values()) < KILLS:
+    while sum(victims.values()) < KILLS or min(victims.values()) < LEAST:
         moment = generator.uniform(0, 0.7 * usual_s)  # what is left of a build gets shorter with every try
         try:
             driver.wait(moment)
         except subprocess.TimeoutExpired:
-            if generator.random() < 0.5:
+            if generator.random() < 0.5 or victims["driver"] > KILLS - LEAST:
                 workers = workers_of(driver)
                 if workers:
                     with contextlib.suppress(ProcessLookupError):
@@ -117,4 +119,3 @@ def test_a_build_killed_anywhere_ends_with_the_same_bytes(runner, tmp_path):
             driver = builds.start()
     assert builds.finish(driver) == undisturbed
     check_nothing_is_partial(builds.root)
-    assert min(victims.values()) >= 3, victims
