@@ -107,7 +107,7 @@ class Work:
 
     @property
     def scratch_bytes(self) -> int:
-        """Bytes held beside the shingles: they grow with the longest word, not with a document."""
+        """Bytes held beside the shingles: like the room for those, they grow with the longest word only."""
         return sum(array.nbytes for array in self._scratch)
 
     def go_on(self) -> np.ndarray:
@@ -119,7 +119,11 @@ class Work:
                 *self._text, self._kind, self._state, self._scratch, self.counts_N, self.needed_N, rest
             )
             if not self._state[ASKED]:
-                return self._out[:found]
+                if found or self.document == len(self.counts_N):
+                    return self._out[:found]
+                # A chunk with a word longer than it may have more shingles than there is room for.
+                self._out = np.empty(2 * len(self._out), np.uint64)
+                continue
             carried, held = int(self._state[CARRIED]), self._scratch
             self._scratch = _scratch(int(self._state[ASKED]) + _CARRIED_ROOM)
             self._scratch.text[:carried], self._scratch.joined[:carried] = held.text[:carried], held.joined[:carried]

@@ -47,6 +47,22 @@ def test_one_pass_comes_to_what_its_parts_come_to(unit, hashing, texts):
 
 
 @pytest.mark.parametrize(("unit", "hashing"), KINDS)
+@pytest.mark.parametrize("length", [98_302, 98_303, 98_304, 262_145, 1_000_000])
+def test_a_word_longer_than_the_room_for_shingles_comes_to_an_end(unit, hashing, length):
+    word = "aB3" * (length // 3) + "x" * (length % 3)
+    texts = [word, f"data: {word} and more words behind it " * 2, "a few words", f"{word} {word}"]
+    found_S, ends = shingles.hashes(
+        *shingles.plain(*text_buffers(pa.array(texts, pa.large_string()))), 3, unit, hashing
+    )
+    keys, counts = signed(texts, unit, hashing)
+    assert np.array_equal(counts, np.diff(ends))
+    whole = minhash.signatures(found_S, ends, minhash.permutations(36, 1))
+    assert np.array_equal(keys, minhash.band_keys(whole, 12))
+    of = twin.byte_shingles if unit == "byte" else twin.shingles
+    assert counts.tolist() == [len(of(text, 3)) for text in texts]
+
+
+@pytest.mark.parametrize(("unit", "hashing"), KINDS)
 def test_a_document_is_signed_alike_whatever_stands_beside_it(unit, hashing):
     texts = corpus()
     keys, counts = signed(texts, unit, hashing)
