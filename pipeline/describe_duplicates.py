@@ -299,10 +299,12 @@ class _Search:
                 yield batch["doc_id"][at].as_py(), Place(shard, first + at)
 
     def decided(self, place: Place) -> tuple[str | None, str | None]:
-        """Return (step, reason) of the step that dropped the row; (None, None) if it stayed to the end."""
-        print_ = self.documents.manifest.fingerprint
+        """Return (step, reason) of the step that dropped the row; (None, None) if it stayed to the end.
+
+        A step before passages were cut out had other documents, in the same shards and rows.
+        """
         for name, corpus in self.build.corpora.items():
-            if corpus.manifest.inputs.get("documents") == print_ and _is_mask(corpus):
+            if "documents" in corpus.manifest.inputs and _is_mask(corpus):
                 ((_, row),) = places.values(corpus, [place], schemas.MASK)
                 if not row["keep"]:
                     return name, row["reason"]

@@ -116,13 +116,13 @@ def _near(
     bands = {"bands": "bands"}
     inputs = documents | bands | compared | scores | earlier
     road.lay("candidates", "dedup.match", inputs, earlier_wins=dedup.earlier_wins, **keeper)
-    likeness = {"threshold": dedup.threshold, "containment": dedup.containment, **shingles}
-    road.lay("similar", "dedup.verify", documents | {"candidates": "candidates"} | earlier, **likeness)
+    likeness = {"threshold": dedup.threshold, "containment": dedup.containment}
+    road.lay("similar", "dedup.verify", documents | {"candidates": "candidates"} | earlier, **likeness, **shingles)
     road.decide("near", "dedup.keep", {"similar": "similar"} | exact, source_cap=dedup.source_cap)
     if dedup.index != "none":
         compact = dedup.index == "compact"
         roles = documents | bands | {"compared": compared["mask"]} | road.mask | scores
-        road.lay("index", "dedup.index", roles | (earlier if compact else {}), compact=compact, **keeper)
+        road.lay("index", "dedup.index", roles | (earlier if compact else {}), compact=compact, **likeness, **keeper)
 
 
 def _early_scores(road: Road) -> dict[str, str]:

@@ -73,7 +73,7 @@ def _ask(step: Planned, steps: Mapping[str, Planned]) -> None:
         if step.stage.agree is not None and step.outside:
             wired = {role: steps[name] for role, name in step.inputs.items()}
             inputs = {role: (s.stage.version, s.params.model_dump(mode="json")) for role, s in wired.items()}
-            step.stage.agree(inputs, step.outside)
+            step.stage.agree(step.params, inputs, step.outside)
     except PipelineError as error:
         raise ConfigError(f"steps.{step.name}: {error}") from None
 

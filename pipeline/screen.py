@@ -75,6 +75,8 @@ class StepLines:
         took = "kept" if kept else f"{seconds:.1f} s"
         size = f"{manifest.rows:>11,} rows {human(manifest.bytes + manifest.files.bytes):>10}"
         self.console.print(f"{self._title:<18} {step.stage.name:<15} {size} {took:>8}  {outcome(corpus)}", markup=False)
+        for note in manifest.facts.get("notes", ()):
+            self.console.print(f"  note: {note}", markup=False)
 
 
 def outcome(corpus: Corpus) -> str:

@@ -47,8 +47,8 @@ class Stage:
     left unwired; a role of either kind may be played by a file, whose checksum is then its identity. `check(params,
     files by role)` raises a PipelineError for what can be refused before anything runs. `gate(params, corpus)` does so
     for a finished corpus that nothing may be built on, each time it is used: a limit is no part of what the corpus is.
-    `agree(inputs, outside)` does so for corpora of earlier builds that do not fit the steps they meet; inputs are role
-    -> (version, params) of a step. An optional role called `name.*` may be played by several: name.0, name.1 ...
+    `agree(params, inputs, outside)` does so for corpora of earlier builds that do not fit the steps they meet; inputs
+    are role -> (version, params) of a step. An optional role called `name.*` may be played by several: name.0 ...
     """
 
     name: str
@@ -59,7 +59,7 @@ class Stage:
     optional: tuple[str, ...] = ()
     check: Callable[[Any, Mapping[str, Path]], None] | None = None
     gate: Callable[[Any, Corpus], None] | None = None
-    agree: Callable[[Mapping[str, tuple[int, Mapping[str, Any]]], Mapping[str, Corpus]], None] | None = None
+    agree: Callable[[Any, Mapping[str, tuple[int, Mapping[str, Any]]], Mapping[str, Corpus]], None] | None = None
 
 
 @dataclass

@@ -246,3 +246,16 @@ def test_what_is_shown_is_bounded_however_long_the_texts_are():
     assert len(rendered(runs, 80, 24).splitlines()) == 24
     (cut,) = shortened(changes("", " ".join(WORDS)))
     assert cut == Change("added", " ".join(WORDS[: word_diff.SHOWN]) + " …", 400)
+
+
+def test_what_went_before_passages_were_cut_out_is_told_of_the_step_that_dropped_it(home):
+    lines = {"keep": "none_above", "most": 1, "min_bytes": 10}
+    cut = built(home, "cut", dedup={"keep": "longest", "lines": lines})
+    dropped = [r["reason"] for r in read(cut["lines"]).to_pylist()]
+    assert "boilerplate" in dropped
+    row = read(cut["documents"])["source_id"][dropped.index("boilerplate")].as_py()
+    domain = read(cut["documents"])["domain"][dropped.index("boilerplate")].as_py()
+    shortened_ids = read(cut["without_lines"]).to_pylist()
+    doc_id = next(r["doc_id"].hex() for r in shortened_ids if (r["source_id"], r["domain"]) == (row, domain))
+    found = pipeline.duplicates(cut.folder, doc_id)
+    assert (found.step, found.reason) == ("lines", "boilerplate")

@@ -169,7 +169,7 @@ def test_an_index_gives_every_row_of_a_range_once(tmp_path, parts):
 
 def test_an_index_of_other_bands_is_refused_before_anything_runs(increments, raw):
     root, _, _ = increments
-    with pytest.raises(ConfigError, match=r"made with other bands: rows 6 there, 5 here"):
+    with pytest.raises(ConfigError, match=r"made with other parameters: rows 6 there, 5 here"):
         build(root, "other", raw / "1.parquet", earlier=["b0"], bands=20, rows=5)
     with pytest.raises(ConfigError, match="ngram 5 there, 4 here"):
         build(root, "other", raw / "1.parquet", earlier=["b0"], ngram=4)
@@ -235,7 +235,8 @@ def test_a_withdrawn_document_goes_and_what_it_shadowed_is_decided_anew(tmp_path
     assert reasons(after)[ids[text]] == ["withdrawn"]
     assert reasons(after)[ids[f" {text}"]] == ["exact_duplicate"], "the same text does not come back by its copy"
     facts = after["withdrawn"].manifest.facts
-    assert (facts["ids_listed"], facts["rows_listed"]) == (2, 1)
+    assert (facts["ids_listed"], facts["ids_found"]) == (2, 1)
+    assert facts["notes"] == ["1 of 2 listed ids are of no document of this build"]
     copy = take_down(tmp_path / "root", "copy", tmp_path / "raw.parquet", [ids[f" {text}"]])
     assert reasons(copy)[ids[text]] == ["withdrawn"], "a copy stands for its text"
 
@@ -277,3 +278,24 @@ def test_a_cluster_counts_the_kept_documents_of_earlier_builds(tmp_path):
         zip(read(old["documents"])["text"].to_pylist(), read(old["documents"])["doc_id"].to_pylist(), strict=True)
     )
     assert set(mask["keeper"].drop_null().to_pylist()) == {ids[prose(1)]}
+
+
+def test_an_index_of_another_order_or_likeness_is_refused_where_it_would_decide(increments, raw):
+    root, _, _ = increments
+    longest = {"keep": "longest", "column": None, "earlier": ["b0"]}
+    with pytest.raises(ConfigError, match="keep 'oldest' there, 'longest' here"):
+        build(root, "other", raw / "1.parquet", earlier_wins=False, **longest)
+    with pytest.raises(ConfigError, match=r"steps\.index: .*keep 'oldest' there, 'longest' here"):
+        build(root, "other", raw / "1.parquet", index="compact", **longest)
+    assert build(root, "fine", raw / "1.parquet", **longest), "earlier documents win, so their order does not matter"
+    with pytest.raises(ConfigError, match=r"threshold 0\.7 there, 0\.9 here"):
+        build(root, "other", raw / "1.parquet", earlier=["b0"], threshold=0.9)
+    with pytest.raises(ConfigError, match=r"containment None there, 0\.9 here"):
+        build(root, "other", raw / "1.parquet", earlier=["b0"], containment=0.9)
+
+
+def test_a_list_that_names_nothing_says_so(tmp_path, raw):
+    path = tmp_path / "ids.txt"
+    path.write_text("# nothing yet\n")
+    built = build(tmp_path / "root", "b", raw / "0.parquet", withdraw=str(path))
+    assert built["withdrawn"].manifest.facts["notes"] == ["the list names no id, so nothing is withdrawn"]

@@ -193,28 +193,59 @@ def read_kept(shard: OldShard, rows: np.ndarray) -> pa.Table:
     return table.add_column(0, "address", pa.array(addresses, pa.uint64()))
 
 
-def agree(inputs: Mapping[str, Any], outside: Mapping[str, Corpus]) -> None:
+def agree_on_bands(params: Any, inputs: Mapping[str, Any], outside: Mapping[str, Corpus]) -> None:
     """Refuse an index that was made with other shingles, bands or seeds than the bands it would be compared with.
 
+    Where its ranks are compared with ours, because earlier documents do not win anyway or indexes are merged, the order
+    of the documents must be the same as well.
+
     Args:
+        params: those of `dedup.match` or `dedup.index`.
         inputs: role -> (version, params) of the step that plays it.
         outside: role -> corpus of an earlier build.
 
     Raises:
         ConfigError: names the index and every parameter that differs.
     """
+    ours = sketch(*inputs["bands"])
+    if not getattr(params, "earlier_wins", False):
+        ours |= order(params)
+    _agree(ours, outside, "the same document would not have the same bands, or not the same rank")
+
+
+def agree_on_likeness(params: Any, inputs: Mapping[str, Any], outside: Mapping[str, Corpus]) -> None:
+    """Refuse an index of a build in which other documents were like each other.
+
+    Its exact hashes name texts that it has dropped as near copies; by another measure nothing kept is like them.
+
+    Raises:
+        ConfigError: as `agree_on_bands`.
+    """
+    _agree(likeness(params), outside, "a text that was dropped there need not be like a document that is kept")
+
+
+def _agree(ours: Mapping[str, Any], outside: Mapping[str, Corpus], why: str) -> None:
     for role in roles(list(outside)):
         corpus = outside[role]
-        theirs = corpus.manifest.facts.get("sketch")
-        ours = sketch(*inputs["bands"])
+        theirs = corpus.manifest.facts.get("made_with")
         if theirs is None:
             raise ConfigError(f"{role}: {corpus.root} is no index of dedup.index")
         differing = [f"{n} {theirs.get(n)!r} there, {v!r} here" for n, v in ours.items() if theirs.get(n) != v]
         if differing:
             raise ConfigError(
-                f"{role}: the index {corpus.root} was made with other bands: {'; '.join(differing)}. Give this recipe "
-                "the same values, or build the index again with these."
+                f"{role}: the index {corpus.root} was made with other parameters: {'; '.join(differing)}: {why}. Give "
+                "this recipe the same values, or build the index again with these."
             )
+
+
+def order(params: Any) -> dict[str, Any]:
+    """Return what must be equal for the ranks of two builds to be comparable."""
+    return {"keep": params.keep, "priority": list(params.priority), "column": params.column}
+
+
+def likeness(params: Any) -> dict[str, Any]:
+    """Return what must be equal for two builds to take the same documents for like."""
+    return {"threshold": params.threshold, "containment": params.containment}
 
 
 def sketch(version: int, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,13 +14,16 @@ With `compact`, the indexes of earlier builds (roles earlier.0, earlier.1 ...) a
 rows: the result stands for all of them, and a later build names it alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pydantic import Field
 
 from pipeline import schemas
+from pipeline.corpus import Corpus
 from pipeline.dedup import bands, earlier, ranking
 from pipeline.dedup.ranking import Keeper
 from pipeline.kernels import hashing, whitespace
@@ -35,8 +38,13 @@ _BAND_BYTES, _TEXT_BYTES = 32, 64
 
 
 class IndexParams(Keeper):
-    """The order of the documents of one key: that of the other stages of deduplication; and what is merged."""
+    """The order of the documents of one key, and when they were like: those of the build's other steps.
 
+    `compact` merges the indexes of earlier builds.
+    """
+
+    threshold: float = Field(0.8, gt=0, le=1)
+    containment: float | None = Field(None, gt=0, le=1)
     compact: bool = False
 
 
@@ -127,7 +135,13 @@ def index(step: Step, params: IndexParams) -> None:
         "shards": len(documents.manifest.shards),
         "rows": documents.manifest.rows,
     }
-    step.note(sketch=earlier.sketch(source.version, source.params), sources=[*sources, own])
+    made_with = earlier.sketch(source.version, source.params) | earlier.order(params) | earlier.likeness(params)
+    step.note(made_with=made_with, sources=[*sources, own])
+
+
+def _agree(params: IndexParams, inputs: Mapping[str, Any], outside: Mapping[str, Corpus]) -> None:
+    earlier.agree_on_bands(params, inputs, outside)
+    earlier.agree_on_likeness(params, inputs, outside)
 
 
 INDEX = Stage(
@@ -137,5 +151,5 @@ INDEX = Stage(
     inputs=("documents", "bands", "compared", "mask"),
     run=index,
     optional=("scores", "earlier.*"),
-    agree=earlier.agree,
+    agree=_agree,
 )

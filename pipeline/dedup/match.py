@@ -310,5 +310,5 @@ MATCH = Stage(
     inputs=("documents", "bands"),
     run=match,
     optional=("mask", "scores", "earlier.*"),
-    agree=earlier.agree,
+    agree=earlier.agree_on_bands,
 )

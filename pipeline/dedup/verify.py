@@ -273,4 +273,5 @@ VERIFY = Stage(
     inputs=("documents", "candidates"),
     run=verify,
     optional=("earlier.*",),
+    agree=earlier.agree_on_likeness,
 )

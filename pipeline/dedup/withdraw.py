@@ -2,7 +2,7 @@
 
 Reads documents, the file `ids` (and the latest mask, and the mask of `dedup.exact`); writes a mask. In the file a line
 is the doc_id of a document in hexadecimal, 32 digits; what follows a `#` is a comment. Ids of no document of this build
-are counted in the facts and are no error: one list serves many builds.
+are counted and told, and are no error: one list serves many builds.
 
 It stands behind `dedup.exact`, whose mask tells whose copy a document is: if the listed document was dropped as a copy,
 the one that was kept for it goes, since it is the same text. It stands before the bands, so all that a withdrawn
@@ -54,20 +54,19 @@ def read_ids(path: Path) -> pa.Array:
     return pa.array(list(ids), schemas.DOC_ID)
 
 
-def kept_for(batches: Iterator[pa.RecordBatch], path: Path) -> tuple[list[bytes], int]:
-    """Return whose copies the listed documents of a shard are, where they are, and how many are listed."""
-    keepers: list[bytes] = []
-    found = 0
+Found = tuple[set[bytes], set[bytes]]
+
+
+def listed(batches: Iterator[pa.RecordBatch], path: Path) -> Found:
+    """Return the ids of the list that a shard has, and of those that are exact copies there whose copies they are."""
+    ids: set[bytes] = set()
+    keepers: set[bytes] = set()
     for batch in batches:
-        listed = batch.filter(pc.is_in(batch["doc_id"], value_set=read_ids(path)))
-        found += listed.num_rows
-        keepers += listed["keeper"].drop_null().to_pylist()
-    return keepers, found
-
-
-def count_listed(batches: Iterator[pa.RecordBatch], path: Path) -> tuple[list[bytes], int]:
-    """Return no keepers, and how many listed documents a shard has."""
-    return [], sum(pc.sum(pc.is_in(b["doc_id"], value_set=read_ids(path))).as_py() or 0 for b in batches)
+        rows = batch.filter(pc.is_in(batch["doc_id"], value_set=read_ids(path)))
+        ids |= set(rows["doc_id"].to_pylist())
+        if "keeper" in rows.schema.names:
+            keepers |= set(rows["keeper"].drop_null().to_pylist())
+    return ids, keepers
 
 
 def withdraw_batch(batch: pa.RecordBatch, path: Path, more: tuple[str, ...]) -> pa.RecordBatch:
@@ -81,19 +80,24 @@ def withdraw(step: Step, params: WithdrawParams) -> None:
     """Find whose copies the listed documents are, then drop both."""
     path = step.file("ids", "ids.txt")
     exact = {"exact": ("keeper",)} if "exact" in step.inputs else {}
-    find = partial(kept_for if exact else count_listed, path=path)
-    keepers, found = step.fold(find, _sum, columns={"documents": ("doc_id",), **exact}) or ([], 0)
-    more = tuple(sorted({keeper.hex() for keeper in keepers}))
+    columns = {"documents": ("doc_id",), **exact}
+    ids, keepers = step.fold(partial(listed, path=path), _union, columns=columns) or (set(), set())
+    more = tuple(sorted(keeper.hex() for keeper in keepers))
     step.map_shards(
         partial(withdraw_batch, path=path, more=more),
         columns={"documents": ("doc_id", "domain", "bytes"), "mask": schemas.MASK},
         schema=SCHEMA,
     )
-    step.note(ids_listed=len(read_ids(path)), rows_listed=found, same_text_kept_for_them=len(more))
+    number = len(read_ids(path))
+    step.note(ids_listed=number, ids_found=len(ids), same_text_kept_for_them=len(keepers - ids))
+    if missing := number - len(ids):
+        step.note(notes=[f"{missing:,} of {number:,} listed ids are of no document of this build"])
+    elif not number:
+        step.note(notes=["the list names no id, so nothing is withdrawn"])
 
 
-def _sum(left: tuple[list[bytes], int], right: tuple[list[bytes], int]) -> tuple[list[bytes], int]:
-    return left[0] + right[0], left[1] + right[1]
+def _union(left: Found, right: Found) -> Found:
+    return left[0] | right[0], left[1] | right[1]
 
 
 def check(params: WithdrawParams, files: Mapping[str, Path]) -> None:
