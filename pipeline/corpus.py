@@ -188,7 +188,7 @@ class Manifest(Frozen):
         return self.shards.bytes
 
     def to_json(self) -> str:
-        """Return the text of `manifest.json`: one line a column of shards, the rest indented."""
+        """Return the text of `manifest.json`: columns of shards in lines of some thousand values, the rest indented."""
         return "".join(self.pieces())
 
     def pieces(self) -> Iterator[str]:
@@ -206,7 +206,7 @@ class Manifest(Frozen):
 
     @classmethod
     def from_lines(cls, lines: Iterable[str]) -> "Manifest":
-        """Return the manifest of `manifest.json`, a column of shards at a time.
+        """Return the manifest of `manifest.json`, read a line at a time: whole, a column weighs three times itself.
 
         Raises:
             ValueError: it is not one (pydantic's ValidationError is a ValueError).
@@ -214,6 +214,7 @@ class Manifest(Frozen):
         head: list[str] = []
         found: dict[str, dict[str, Any]] = {}
         columns: dict[str, Any] | None = None
+        column: Any = None
         for line in lines:
             if line in (' "files": {\n', ' "shards": {\n'):
                 columns = found.setdefault(line.split('"')[1], {})
@@ -222,18 +223,21 @@ class Manifest(Frozen):
             elif line.startswith(" }"):
                 columns = None
             else:
-                values = json.loads(line[line.index("[") : line.rindex("]") + 1])
-                name = line[: line.index(":")].strip(' "')
-                columns[name] = array("q", values) if name in ("rows", "bytes") else _Texts(values)
+                if line.startswith('  "'):
+                    name, line = line.split(": [", 1)
+                    name = name.strip(' "')
+                    column = columns[name] = array("q") if name in ("rows", "bytes") else _Texts()
+                for value in json.loads(f"[{line.rstrip(chr(10)).rstrip('],')}]"):
+                    column.append(value)
         plain = json.loads("".join(head).rstrip().removesuffix("}").rstrip().removesuffix(",") + "}")
         return cls.model_validate(plain | found)
 
 
 def _values(column: Sequence[Any], at_once: int = 4096) -> Iterator[str]:
-    """Yield the JSON of a column's values without its brackets."""
+    """Yield the JSON of a column's values without its brackets, `at_once` in a line."""
     for begin in range(0, len(column), at_once):
         text = json.dumps(list(column[begin : begin + at_once]), separators=(",", ":"))[1:-1]
-        yield f",{text}" if begin else text
+        yield f",\n{text}" if begin else text
 
 
 class Corpus(Frozen):
