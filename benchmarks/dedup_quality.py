@@ -31,8 +31,9 @@ from harness import MB, arguments, finish, shared, table
 
 import pipeline
 from pipeline.api import Silent
-from pipeline.config import Profile, Recipe
+from pipeline.config import Profile
 from pipeline.corpus import Corpus
+from pipeline.recipe import Recipe
 from pipeline.schemas import doc_ids
 
 

@@ -73,7 +73,8 @@ def write_source(folder: Path, documents: int) -> float:
 def build(work: Path, documents: int, memory_mb: int) -> dict[str, Any]:
     """Build so many documents; return seconds by step, the peak of this process and what was dropped."""
     import pipeline
-    from pipeline.config import Profile, Recipe
+    from pipeline.config import Profile
+    from pipeline.recipe import Recipe
 
     size = write_source(work / "raw", documents)
     recipe = Recipe.model_validate({"name": "scale", "sources": {"web": str(work / "raw")}, "dedup": {}})

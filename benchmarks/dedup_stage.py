@@ -26,7 +26,8 @@ from dedup_sign import ONE_THREAD, TROVE, first_of, python_of, size_of
 from harness import MB, arguments, finish, shared, table
 
 import pipeline
-from pipeline.config import Profile, Recipe
+from pipeline.config import Profile
+from pipeline.recipe import Recipe
 
 STEPS = ("bands", "candidates", "similar", "near")
 PEER_MB = 8

@@ -19,7 +19,8 @@ from harness import MB, arguments, finish, in_child, peak_mb, table
 
 import pipeline
 from pipeline.api import Silent
-from pipeline.config import Profile, Recipe
+from pipeline.config import Profile
+from pipeline.recipe import Recipe
 
 RECIPE = Path(__file__).parents[1] / "configs/builds/demo.yaml"
 

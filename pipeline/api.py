@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import builds, explanation, preflight, records, starter
 from pipeline.builds import Build, Watcher
-from pipeline.config import Profile, Recipe, load
+from pipeline.config import Profile, load
 from pipeline.dedup import sensitivity
 from pipeline.dedup.sensitivity import Bands
 from pipeline.errors import ConfigError
 from pipeline.plans import Planned
+from pipeline.recipe import Recipe
 
 if TYPE_CHECKING:
     from pipeline.describe import Description

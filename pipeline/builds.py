@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Protocol
 
 from pipeline import ledger, store
-from pipeline.config import Profile, Recipe
+from pipeline.config import Profile
 from pipeline.corpus import Corpus, Manifest, Shards
 from pipeline.errors import ConfigError, DataError, PipelineError, StageError
 from pipeline.execution import runner_for
 from pipeline.execution.base import Retries, Runner, Settings
 from pipeline.plans import Planned
+from pipeline.recipe import Recipe
 from pipeline.records import BUILD, read_record
 from pipeline.stage import Step
 from pipeline.store import Earlier, Record

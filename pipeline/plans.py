@@ -9,11 +9,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline import identity, stages, store
-from pipeline.config import Profile, Recipe, StepConfig, suggestion
+from pipeline.config import Profile, suggestion
 from pipeline.corpus import Corpus
 from pipeline.errors import ConfigError, DataError
-from pipeline.expand import expand
+from pipeline.recipe import Recipe, StepConfig
 from pipeline.records import BUILD, corpus_of
+from pipeline.road.expand import expand
 from pipeline.stage import Params, Stage
 
 FILE = "file:"

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import plans, store
-from pipeline.config import Profile, Recipe
+from pipeline.config import Profile
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.ingest.checksums import with_checksums
 from pipeline.ingest.inspect import SourceReport, inspect_sources
 from pipeline.ingest.sources import Cache, SourceFiles, SourceSpec
 from pipeline.plans import Planned
+from pipeline.recipe import Recipe
 from pipeline.screen import human
 
 DISK_SHARE = 0.6

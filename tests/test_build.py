@@ -10,8 +10,9 @@ import pytest
 
 import pipeline
 from pipeline import builds, plans, store
-from pipeline.config import Profile, Recipe
+from pipeline.config import Profile
 from pipeline.errors import DataError, LockedError
+from pipeline.recipe import Recipe
 from tests.conftest import read
 from tests.corpora import Row, raw_rows, road, tree, write_file, write_raw
 

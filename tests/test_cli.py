@@ -134,7 +134,8 @@ def test_explain_names_the_field_that_differs(home):
 
 
 def test_init_writes_a_recipe_and_a_profile_that_are_read_and_never_overwrites(tmp_path):
-    from pipeline.config import Profile, Recipe, load
+    from pipeline.config import Profile, load
+    from pipeline.recipe import Recipe
 
     recipe, profile = pipeline.init(tmp_path / "new")
     assert load(recipe, Recipe).tokens is not None

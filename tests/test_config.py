@@ -2,8 +2,9 @@
 
 import pytest
 
-from pipeline.config import Profile, Recipe, load, validate
+from pipeline.config import Profile, load, validate
 from pipeline.errors import ConfigError
+from pipeline.recipe import Recipe
 
 LEAST = {"name": "demo", "sources": {"web": "raw/*.parquet"}}
 

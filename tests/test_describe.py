@@ -10,11 +10,12 @@ import pytest
 
 import pipeline
 from pipeline import describe_sequences
-from pipeline.config import Profile, Recipe
+from pipeline.config import Profile
 from pipeline.describe import show
 from pipeline.description import Description, framed, split
 from pipeline.errors import ConfigError, DataError
 from pipeline.files import checksum
+from pipeline.recipe import Recipe
 from pipeline.tokens.format import read_packed
 from tests.conftest import documents_table, write_corpus, write_documents
 from tests.corpora import raw_rows, road, write_raw

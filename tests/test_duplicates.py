@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 import pipeline
 from pipeline import cli, word_diff
-from pipeline.config import Profile, Recipe
+from pipeline.config import Profile
 from pipeline.errors import ConfigError, DataError
+from pipeline.recipe import Recipe
 from pipeline.word_diff import Change, changes, rendered, shortened
 from tests.conftest import read
 

@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import pipeline
-from pipeline.config import Profile, Recipe
+from pipeline.config import Profile
 from pipeline.dedup import earlier
 from pipeline.errors import ConfigError, DataError
+from pipeline.recipe import Recipe
 from tests.conftest import read
 from tests.stages.dedup import edited, family, prose
 

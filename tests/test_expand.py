@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 
-from pipeline.config import Recipe
 from pipeline.errors import ConfigError
-from pipeline.expand import expand
+from pipeline.recipe import Recipe
+from pipeline.road.expand import expand
 
 QUALITY = {"positive": ["good"], "negative": ["web"], "share": 0.5}
 SECTIONS = {"dedup": {}, "quality": QUALITY, "tokens": {}, "mixture": {}}

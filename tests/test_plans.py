@@ -2,9 +2,10 @@
 
 import pytest
 
-from pipeline.config import Profile, Recipe
+from pipeline.config import Profile
 from pipeline.errors import ConfigError
 from pipeline.plans import plan
+from pipeline.recipe import Recipe
 
 PRINTS = {"web": "1" * 32}
 

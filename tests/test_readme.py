@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from pipeline import cli
-from pipeline.config import Profile, Recipe, load, validate
-from pipeline.expand import expand
+from pipeline.config import Profile, load, validate
+from pipeline.recipe import Recipe
+from pipeline.road.expand import expand
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")

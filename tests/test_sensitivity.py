@@ -4,11 +4,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.config import Dedup, Recipe, validate
+from pipeline.config import validate
 from pipeline.dedup import sensitivity
 from pipeline.dedup.sensitivity import Bands, chance, cost, in_vain, solved, told
 from pipeline.errors import ConfigError
-from pipeline.expand import expand
+from pipeline.recipe import Dedup, Recipe
+from pipeline.road.expand import expand
 
 THRESHOLDS = st.floats(0.3, 1, exclude_max=True)
 RECALLS = st.floats(0.01, 0.9999)

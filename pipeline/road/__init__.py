@@ -1,0 +1,1 @@
+"""The road: how a recipe's sections become the graph of steps."""

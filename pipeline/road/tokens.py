@@ -1,0 +1,40 @@
+"""Tokens: tokenizer, tokens, (mixture: plan), sequences, megatron."""
+
+from typing import Any
+
+from pipeline.recipe import Recipe
+from pipeline.road.steps import Road
+
+
+def vocabulary(road: Road) -> None:
+    """Lay the step that trains a tokenizer, unless one is brought along."""
+    tokens = road.recipe.tokens
+    assert tokens is not None
+    if tokens.tokenizer is None:
+        size = {"vocab_size": tokens.vocab_size, "max_bytes": tokens.train_mb * 1_000_000, "seed": road.recipe.seed}
+        special = {"special_tokens": [tokens.eos]} if tokens.eos else {}
+        road.lay("tokenizer", "tokens.train", road.documents | road.mask, **size, **special)
+
+
+def encode(road: Road) -> None:
+    """Lay the step that turns text into tokens."""
+    assert road.recipe.tokens is not None
+    roles = road.documents | _tokenizer(road.recipe) | road.mask
+    road.lay("tokens", "tokens.encode", roles, eos=road.recipe.tokens.eos)
+
+
+def pack(road: Road) -> None:
+    """Lay the steps that mix domains and pack sequences."""
+    tokens, mixture = road.recipe.tokens, road.recipe.mixture
+    assert tokens is not None
+    weights: dict[str, Any] = mixture.model_dump(mode="json") if mixture else {}
+    road.lay("plan", "mixture.plan", {"tokens": "tokens"} | road.mask, **weights)
+    roles = {"tokens": "tokens", "plan": "plan"} | _tokenizer(road.recipe) | road.mask
+    road.lay("sequences", "tokens.pack", roles, sequence_length=tokens.sequence_length, seed=road.recipe.seed)
+    for name in tokens.export:
+        road.lay(name, f"tokens.{name}", {"sequences": "sequences"})
+
+
+def _tokenizer(recipe: Recipe) -> dict[str, str]:
+    tokens = recipe.tokens
+    return {"tokenizer": "tokenizer" if tokens is None or tokens.tokenizer is None else f"file:{tokens.tokenizer}"}
