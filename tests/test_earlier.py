@@ -12,7 +12,7 @@ import pytest
 import pipeline
 from pipeline.config import Profile
 from pipeline.dedup import earlier
-from pipeline.errors import ConfigError, DataError
+from pipeline.errors import ConfigError
 from pipeline.recipe import Recipe
 from tests.conftest import read
 from tests.stages.dedup import edited, family, prose
@@ -188,10 +188,15 @@ def test_earlier_builds_that_cannot_be_used_are_refused_by_name(increments, raw)
         build(root, "other", raw / "1.parquet", index="compact")
 
 
-def test_a_lost_corpus_of_an_earlier_build_is_named(raw, tmp_path):
+def test_a_lost_corpus_of_an_earlier_build_is_named_before_anything_runs(raw, tmp_path):
     first = build(tmp_path, "b0", raw / "0.parquet", index="own")
+    next(first["documents"].paths()).rename(tmp_path / "shard")
+    with pytest.raises(
+        ConfigError, match=r"points to documents that are not whole: .*web-.*; run the build that made it"
+    ):
+        build(tmp_path, "b1", raw / "1.parquet", earlier=["b0"])
     first["documents"].root.rename(tmp_path / "away")
-    with pytest.raises(DataError, match="run the build that made it again"):
+    with pytest.raises(ConfigError, match="where no finished corpus is; run the build that made it again"):
         build(tmp_path, "b1", raw / "1.parquet", earlier=["b0"])
 
 

@@ -57,7 +57,9 @@ def test_kernels_import_arrays_and_nothing_of_ours():
 
 
 def test_stages_know_neither_where_they_run_nor_each_other():
-    forbidden = [f"pipeline.{name}" for name in ("execution", "config", "builds", "plans", "cli", "recipe", "road", "api")]
+    forbidden = [
+        f"pipeline.{name}" for name in ("execution", "config", "builds", "plans", "cli", "recipe", "road", "api")
+    ]
     for path in (path for path in MODULES if path.relative_to(PACKAGE).parts[0] in STAGE_PACKAGES):
         own = path.relative_to(PACKAGE).parts[0]
         others = [f"pipeline.{name}" for name in STAGE_PACKAGES - {own}]

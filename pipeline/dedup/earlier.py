@@ -150,14 +150,21 @@ def old_shards(step: Step) -> list[OldShard]:
     found: list[OldShard] = []
     for role in roles(list(step.inputs)):
         index = step.inputs[role]
-        for source in index.manifest.facts["sources"]:
-            documents, mask = (_opened(index, source[name]) for name in ("documents", "mask"))
+        opened = _pointed_to(index)
+        for documents, mask in zip(opened[::2], opened[1::2], strict=True):
             for ours, theirs in zip(documents.manifest.shards, mask.manifest.shards, strict=True):
                 if stem(ours) != stem(theirs):
                     raise DataError(f"{mask.root} is not the mask of {documents.root}; build its index again")
                 ordinal = new_shards(step) + len(found)
                 found.append(OldShard(ordinal, documents.path(ours), mask.path(theirs)))
     return found
+
+
+def _pointed_to(index: Corpus) -> list[Corpus]:
+    """Return the documents and the mask of every build that an index was made of, one after the other."""
+    return [
+        _opened(index, source[name]) for source in index.manifest.facts["sources"] for name in ("documents", "mask")
+    ]
 
 
 def _opened(index: Corpus, name: str) -> Corpus:
@@ -214,14 +221,22 @@ def agree_on_bands(params: Any, inputs: Mapping[str, Any], outside: Mapping[str,
 
 
 def agree_on_likeness(params: Any, inputs: Mapping[str, Any], outside: Mapping[str, Corpus]) -> None:
-    """Refuse an index of a build in which other documents were like each other.
+    """Refuse an index of a build in which other documents were like each other, or whose documents are gone.
 
-    Its exact hashes name texts that it has dropped as near copies; by another measure nothing kept is like them.
+    Its exact hashes name texts that it has dropped as near copies; by another measure nothing kept is like them. And
+    the texts that it points to are compared with those of the new documents.
 
     Raises:
-        ConfigError: as `agree_on_bands`.
+        ConfigError: as `agree_on_bands`; or names the corpus that is missing or damaged.
     """
     _agree(likeness(params), outside, "a text that was dropped there need not be like a document that is kept")
+    for role in roles(list(outside)):
+        for corpus in _pointed_to(outside[role]):
+            if damage := store.damage(corpus):
+                raise ConfigError(
+                    f"{role}: the index {outside[role].root} points to documents that are not whole: "
+                    f"{damage[0]}; run the build that made it again"
+                )
 
 
 def _agree(ours: Mapping[str, Any], outside: Mapping[str, Corpus], why: str) -> None:
