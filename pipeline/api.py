@@ -88,7 +88,7 @@ def build(recipe: RecipeLike, on: ProfileLike = None, *, watcher: Watcher | None
     preflight.writable(profile.root)
     remember()
     watcher = watcher or Silent()
-    watcher.notes(totals.notes)
+    watcher.start(steps, totals.notes)
     return builds.run(recipe, profile, steps, watcher)
 
 
@@ -161,7 +161,7 @@ def _find_build(given: str | Path, profile: Profile) -> Path:
 class Silent:
     """A watcher that says nothing."""
 
-    def notes(self, notes: Sequence[str]) -> None:
+    def start(self, steps: Sequence[Planned], notes: Sequence[str]) -> None:
         """Say nothing."""
 
     def begin(self, step: Planned, index: int, total: int) -> None:

@@ -32,8 +32,8 @@ from pipeline.tasks import Foreman
 class Watcher(Protocol):
     """What wants to hear how a build goes."""
 
-    def notes(self, notes: Sequence[str]) -> None:
-        """What a person should know of the sources, before the first step."""
+    def start(self, steps: Sequence[Planned], notes: Sequence[str]) -> None:
+        """The build begins: its steps, and what a person should know of the sources."""
 
     def begin(self, step: Planned, index: int, total: int) -> None:
         """A step starts."""

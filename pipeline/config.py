@@ -97,7 +97,7 @@ def validate(plain: dict[str, Any], model: type[M], where: str) -> M:
         return model.model_validate(plain)
     except ValidationError as error:
         lines = dict.fromkeys(_line(problem, model) for problem in error.errors())
-        raise ConfigError("\n".join([f"{where}: {len(lines)} problem(s)", *lines])) from None
+        raise ConfigError("\n".join([f"{where}: {len(lines)} problem{'s' * (len(lines) != 1)}", *lines])) from None
 
 
 SHAPES = {"tuple_type": "a list, such as [a, b]"} | dict.fromkeys(("dict_type", "model_type"), "a mapping of keys")

@@ -43,6 +43,10 @@ class Ingest(Frozen):
     shard_mb: int = Field(64, ge=1, le=4096)
 
 
+NEAR_KEYS = ("threshold", "ngram", "unit", "hashing", "preset", "recall", "bands", "rows", "containment")
+"""Keys of `dedup` that speak of near duplicates only."""
+
+
 class Dedup(Frozen):
     """Removal of exact, then of near duplicates; of passages before, of repeated byte sequences after, where asked.
 
@@ -86,6 +90,20 @@ class Dedup(Frozen):
     def _a_stream_is_read_once(self) -> "Dedup":
         if self.bloom is not None and self.exact:
             raise ValueError("`bloom` finds exact copies approximately: set `exact: false` beside it, or leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _no_key_is_without_effect(self) -> "Dedup":
+        fields = type(self).model_fields
+        idle = [key for key in NEAR_KEYS if getattr(self, key) != fields[key].default]
+        if idle and not self.near:
+            raise ValueError(f"`near: false` leaves {', '.join(idle)} without effect; remove them, or `near: false`")
+        if not self.earlier and not self.earlier_wins:
+            raise ValueError("`earlier_wins` speaks of `earlier` builds; name them, or leave it out")
+        for key in ("priority", "earlier"):
+            names = getattr(self, key)
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"{key}: {', '.join(twice)} stands there twice; name each once")
         return self
 
     @model_validator(mode="after")

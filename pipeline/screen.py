@@ -33,6 +33,7 @@ class StepLines:
         )
         self._bar: TaskID | None = None
         self._title = ""
+        self._widths = (0, 0)
         self._rows = self._bytes = 0
         self._since = 0.0
 
@@ -45,8 +46,13 @@ class StepLines:
     ) -> None:
         self._progress.stop()
 
-    def notes(self, notes: Sequence[str]) -> None:
-        """Print what a person should know of the sources."""
+    def start(self, steps: Sequence[Planned], notes: Sequence[str]) -> None:
+        """Make the columns as wide as the names of the steps, and print what a person should know of the sources."""
+        number = len(f"[{len(steps)}/{len(steps)}] ")
+        self._widths = (
+            number + max(len(step.name) for step in steps),
+            max(len(step.stage.name) for step in steps),
+        )
         for note in notes:
             self.console.print(f"note: {note}", markup=False)
 
@@ -74,7 +80,8 @@ class StepLines:
         manifest = corpus.manifest
         took = "kept" if kept else f"{seconds:.1f} s"
         size = f"{manifest.rows:>11,} rows {human(manifest.bytes + manifest.files.bytes):>10}"
-        self.console.print(f"{self._title:<18} {step.stage.name:<15} {size} {took:>8}  {outcome(corpus)}", markup=False)
+        title, stage = (f"{s:<{w}}" for s, w in zip((self._title, step.stage.name), self._widths, strict=True))
+        self.console.print(f"{title} {stage} {size} {took:>8}  {outcome(corpus)}", markup=False)
         for note in manifest.facts.get("notes", ()):
             self.console.print(f"  note: {note}", markup=False)
 

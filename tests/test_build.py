@@ -24,7 +24,7 @@ class Heard:
         self.kept: list[str] = []
         self.ran: list[str] = []
 
-    def notes(self, notes):
+    def start(self, steps, notes):
         pass
 
     def begin(self, step, index, total):

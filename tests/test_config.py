@@ -77,7 +77,7 @@ def test_all_problems_are_told_at_once():
     with pytest.raises(ConfigError) as error:
         validate({"sources": {"web": "x"}, "seed": "one", "tokns": None}, Recipe, "r.yaml")
     first, *lines = str(error.value).splitlines()
-    assert first == "r.yaml: 3 problem(s)"
+    assert first == "r.yaml: 3 problems"
     assert {line.split(":")[0].strip() for line in lines} == {"name", "seed", "tokns"}
 
 
@@ -184,3 +184,17 @@ def test_a_section_with_nothing_behind_it_takes_its_defaults():
 def test_a_running_cluster_needs_a_root_that_all_its_machines_see():
     with pytest.raises(ConfigError, match="root: data is relative; on a running cluster"):
         validate({"root": "data", "runner": "ray", "address": "auto"}, Profile, "p.yaml")
+
+
+@pytest.mark.parametrize(
+    ("dedup", "said"),
+    [
+        ({"near": False, "threshold": 0.7}, "`near: false` leaves threshold without effect"),
+        ({"earlier_wins": False}, "speaks of `earlier` builds"),
+        ({"keep": "source_priority", "priority": ["web", "web"]}, "priority: web stands there twice"),
+        ({"earlier": ["a", "b", "a"]}, "earlier: a stands there twice"),
+    ],
+)
+def test_a_key_of_dedup_that_would_do_nothing_is_refused(dedup, said):
+    with pytest.raises(ConfigError, match=said):
+        validate({"name": "x", "sources": {"web": "w"}, "dedup": dedup}, Recipe, "r.yaml")
