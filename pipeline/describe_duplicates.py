@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline import parquet, places, schemas, word_diff
+from pipeline import describe_earlier, parquet, places, schemas, word_diff
 from pipeline.builds import Build
 from pipeline.corpus import Corpus
 from pipeline.description import Description
@@ -32,7 +32,9 @@ LISTED = 20
 LEAST_DIGITS, ALL_DIGITS = 8, 32
 LINES = 24
 OF_DOCUMENTS = ("doc_id", "domain", "bytes", "source_id")
-OF_MASKS = ("keep", "reason", "keeper", "similarity", "containment", "cluster", "cluster_size", "copies")
+OF_MASKS = (
+    *("keep", "reason", "keeper", "similarity", "containment", "cluster", "cluster_size", "copies", "supersedes"),
+)
 
 Row = Mapping[str, Any]
 
@@ -90,7 +92,7 @@ class Duplicates:
 
     def _differences(self, width: int) -> str:
         if not self.differences:
-            return "the two texts cannot be compared: the keeper's is not in this build"
+            return "the two texts cannot be compared: the keeper's is neither in this build nor in an earlier one"
         if all(change.kind == "same" for change in self.differences):
             return "the two texts have the same words in the same order; at most their white space differs"
         told = word_diff.rendered(self.differences, width - 4, None if self.whole else LINES)
@@ -125,10 +127,11 @@ def duplicates(build: Build, name: str, *, source_id: bool = False, full: bool =
 def _told(search: "_Search", document: Row, full: bool) -> Duplicates:
     step, reason = search.decided(document["place"])
     own = document["doc_id"]
-    keeper = None
+    keeper, old = None, None
     if document["keeper"] is not None:
         others = [row for row in search.rows(own_ids=document["keeper"]) if row["place"] != document["place"]]
         keeper = min(others, key=_kept_first, default=None)
+        old = describe_earlier.find(search.build, document["keeper"]) if keeper is None else None
     cluster = document["cluster"] or (keeper or document)["cluster"]
     members, size = _best(search.rows(cluster=cluster)) if cluster else ([], 0)
     # Rows that have one text and domain have one doc_id, and a copy must not pass for the one that stands for it.
@@ -139,33 +142,36 @@ def _told(search: "_Search", document: Row, full: bool) -> Duplicates:
         document=_plain(document),
         step=step,
         reason=reason,
-        keeper=_keeper(document, keeper),
+        keeper=_keeper(document, keeper, old),
         cluster={"doc_id": cluster.hex(), "size": size, "members": _listed(members)} if cluster else None,
         shadows={"count": count, "documents": _listed(shadows)},
-        differences=_differences(search, keeper, document, full) if keeper else (),
+        differences=_differences(search, keeper, old, document, full) if keeper or old else (),
         whole=full,
     )
 
 
-def _keeper(document: Row, keeper: Row | None) -> Row | None:
-    """Return the keeper as plain JSON; of one of an earlier build only its doc_id is known."""
+def _keeper(document: Row, keeper: Row | None, old: Row | None) -> Row | None:
+    """Return the keeper as plain JSON, be it of this build or an old one; of one that is gone, its doc_id."""
     if document["keeper"] is None:
         return None
     like = {name: document[name] for name in ("similarity", "containment") if document[name] is not None}
-    if keeper is None:
-        return {"doc_id": document["keeper"].hex(), "found": "not in this build"} | like
-    own = {name: value for name, value in _plain(keeper).items() if name not in like}
-    return own | like
+    if keeper is not None:
+        return {name: value for name, value in _plain(keeper).items() if name not in like} | like
+    own = {"doc_id": document["keeper"].hex()}
+    if old is None:
+        return own | {"found": "not in this build"} | like
+    told = {name: old[name] for name in ("domain", "bytes", "source_id") if old[name] is not None}
+    return own | told | {"found": f"in an earlier build, {old['folder']}"} | like
 
 
-def _differences(search: "_Search", keeper: Row, document: Row, full: bool) -> tuple[Change, ...]:
-    texts = {place: row["text"] for place, row in places.values(search.documents, _both(keeper, document), ("text",))}
-    runs = word_diff.changes(*(texts[place] for place in _both(keeper, document)))
+def _differences(
+    search: "_Search", keeper: Row | None, old: Row | None, document: Row, full: bool
+) -> tuple[Change, ...]:
+    wanted = [row["place"] for row in (keeper, document) if row is not None]
+    texts = {place: row["text"] for place, row in places.values(search.documents, wanted, ("text",))}
+    first = old["text"] if old is not None else texts[wanted[0]]
+    runs = word_diff.changes(first, texts[document["place"]])
     return tuple(runs if full else word_diff.shortened(runs))
-
-
-def _both(keeper: Row, document: Row) -> tuple[Place, Place]:
-    return keeper["place"], document["place"]
 
 
 def _kept_first(row: Row) -> tuple[bool, bool, float, bytes, Place]:
@@ -188,8 +194,15 @@ def _best(rows: Iterable[Row]) -> tuple[list[Row], int]:
 def _plain(row: Row) -> dict[str, Any]:
     """Return a row as plain JSON, without what says nothing of it."""
     values = {"keep": row["keep"]} | {name: row[name] for name in (*OF_DOCUMENTS, *OF_MASKS)}
-    plain = {name: value.hex() if isinstance(value, bytes) else value for name, value in values.items()}
+    plain = {name: _hex(value) for name, value in values.items()}
     return {name: value for name, value in plain.items() if value is not None and name not in ("cluster_size",)}
+
+
+def _hex(value: Any) -> Any:
+    """Return doc_ids, one or a list of them, in hex."""
+    if isinstance(value, list):
+        return [_hex(each) for each in value] or None
+    return value.hex() if isinstance(value, bytes) else value
 
 
 def _listed(rows: Iterable[Row]) -> list[dict[str, Any]]:

@@ -305,3 +305,26 @@ def test_a_list_that_names_nothing_says_so(tmp_path, raw):
     path.write_text("# nothing yet\n")
     built = build(tmp_path / "root", "b", raw / "0.parquet", withdraw=str(path))
     assert built["withdrawn"].manifest.facts["notes"] == ["the list names no id, so nothing is withdrawn"]
+
+
+def test_duplicates_reads_a_keeper_of_an_earlier_build_and_tells_whom_a_document_supersedes(tmp_path):
+    text = prose(1)
+    write(tmp_path / "0.parquet", [text, prose(2)], 0)
+    write(tmp_path / "1.parquet", [text + " longer", edited(prose(2), 1, 1)], 9)
+    options = {"keep": "longest", "column": None}
+    old = build(tmp_path / "root", "b0", tmp_path / "0.parquet", index="own", **options)
+    ids = dict(
+        zip(read(old["documents"])["text"].to_pylist(), read(old["documents"])["doc_id"].to_pylist(), strict=True)
+    )
+    new = build(tmp_path / "root", "b1", tmp_path / "1.parquet", earlier=["b0"], **options)
+    other = next(row for row in read(new["documents"]).to_pylist() if row["text"] != text + " longer")
+    found = pipeline.duplicates(new.folder, other["doc_id"].hex())
+    assert found.keeper["doc_id"] == ids[prose(2)].hex()
+    assert found.keeper["bytes"] == len(prose(2).encode())
+    assert str(old["documents"].root) in found.keeper["found"]
+    assert {change.kind for change in found.differences} > {"same"}
+    ranked = build(tmp_path / "root", "b2", tmp_path / "1.parquet", earlier=["b0"], earlier_wins=False, **options)
+    longer = next(row for row in read(ranked["documents"]).to_pylist() if row["text"] == text + " longer")
+    told = pipeline.duplicates(ranked.folder, longer["doc_id"].hex())
+    assert told.document["supersedes"] == [ids[text].hex()]
+    assert ids[text].hex() in told.to_text()

@@ -150,7 +150,7 @@ def old_shards(step: Step) -> list[OldShard]:
     found: list[OldShard] = []
     for role in roles(list(step.inputs)):
         index = step.inputs[role]
-        opened = _pointed_to(index)
+        opened = pointed_to(index)
         for documents, mask in zip(opened[::2], opened[1::2], strict=True):
             for ours, theirs in zip(documents.manifest.shards, mask.manifest.shards, strict=True):
                 if stem(ours) != stem(theirs):
@@ -160,7 +160,7 @@ def old_shards(step: Step) -> list[OldShard]:
     return found
 
 
-def _pointed_to(index: Corpus) -> list[Corpus]:
+def pointed_to(index: Corpus) -> list[Corpus]:
     """Return the documents and the mask of every build that an index was made of, one after the other."""
     return [
         _opened(index, source[name]) for source in index.manifest.facts["sources"] for name in ("documents", "mask")
@@ -231,7 +231,7 @@ def agree_on_likeness(params: Any, inputs: Mapping[str, Any], outside: Mapping[s
     """
     _agree(likeness(params), outside, "a text that was dropped there need not be like a document that is kept")
     for role in roles(list(outside)):
-        for corpus in _pointed_to(outside[role]):
+        for corpus in pointed_to(outside[role]):
             if damage := store.damage(corpus):
                 raise ConfigError(
                     f"{role}: the index {outside[role].root} points to documents that are not whole: "
