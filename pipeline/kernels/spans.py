@@ -1,4 +1,4 @@
-"""Byte spans of texts: from marked windows to spans on character boundaries, and the texts without them.
+"""Byte spans of texts: from marked windows to spans between characters, and texts without them or with marks instead.
 
 Letters: N documents, B bytes in all of them, S spans. Document i is data[offsets[i]:offsets[i + 1]]; its spans are
 spans[ends[i]:ends[i + 1]], each (start, end) from the document's first byte, sorted and disjoint.
@@ -31,13 +31,21 @@ def windows(data: np.ndarray, offsets: np.ndarray, marked_B: np.ndarray, width: 
     return spans_S2[:total].copy(), counts
 
 
-def cut(data: np.ndarray, offsets: np.ndarray, spans_S2: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return (data uint8, offsets int64 [N + 1]) of the documents without their spans.
+def cut(
+    data: np.ndarray,
+    offsets: np.ndarray,
+    spans_S2: np.ndarray,
+    ends: np.ndarray,
+    marks: tuple[np.ndarray, np.ndarray] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return (data uint8, offsets int64 [N + 1]) of the documents with a mark in place of each span, or without them.
 
     data uint8 [B], offsets int64 [N + 1], spans int64 [S, 2], ends int64 [N + 1]. A document without spans is copied.
+    The mark of span s is marks[0][marks[1][s]:marks[1][s + 1]], valid UTF-8; an empty one deletes. No marks delete all.
 
     Raises:
-        ValueError: spans overlap, are not sorted, leave their document or cut a character; says of which document.
+        ValueError: spans overlap, are not sorted, leave their document or cut a character; says of which document. Or
+            there is not a mark for each.
     """
     offsets = np.ascontiguousarray(offsets, np.int64)
     check_offsets(data, offsets)
@@ -49,10 +57,15 @@ def cut(data: np.ndarray, offsets: np.ndarray, spans_S2: np.ndarray, ends: np.nd
             f"the spans {found[:4]} of document {wrong} are not sorted, disjoint parts of its "
             f"{offsets[wrong + 1] - offsets[wrong]:,} bytes that begin and end between characters"
         )
-    gone = int((spans_S2[:, 1] - spans_S2[:, 0]).sum())
+    mark_data, mark_offsets = marks or (np.zeros(1, np.uint8), np.zeros(len(spans_S2) + 1, np.int64))
+    mark_offsets = np.ascontiguousarray(mark_offsets, np.int64)
+    check_offsets(mark_data, mark_offsets)
+    if len(mark_offsets) != len(spans_S2) + 1:
+        raise ValueError(f"there are {len(spans_S2):,} spans and {len(mark_offsets) - 1:,} marks for them")
+    gone = int((spans_S2[:, 1] - spans_S2[:, 0]).sum()) - int(mark_offsets[-1] - mark_offsets[0])
     out = np.empty(int(offsets[-1] - offsets[0]) - gone + 1, np.uint8)
     out_offsets = np.zeros(len(offsets), np.int64)
-    _cut_all(data, offsets, spans_S2, ends, out, out_offsets)
+    _cut_all(data, offsets, spans_S2, ends, read_only(mark_data), mark_offsets, out, out_offsets)
     return out[: out_offsets[-1]], out_offsets
 
 
@@ -109,16 +122,22 @@ def _first_wrong(data, offsets, spans, ends):
 
 
 @njit(cache=True, nogil=True)
-def _cut_all(data, offsets, spans, ends, out, out_offsets):
+def _cut_all(data, offsets, spans, ends, mark_data, mark_offsets, out, out_offsets):
     o = 0
     for document in range(len(offsets) - 1):
         base = offsets[document]
         start = base
-        for s in range(ends[document], ends[document + 1] + 1):
-            stop = base + spans[s, 0] if s < ends[document + 1] else offsets[document + 1]
-            for i in range(start, stop):
-                out[o] = data[i]
-                o += 1
-            if s < ends[document + 1]:
-                start = base + spans[s, 1]
+        for s in range(ends[document], ends[document + 1]):
+            o = _copy(data, start, base + spans[s, 0], out, o)
+            o = _copy(mark_data, mark_offsets[s], mark_offsets[s + 1], out, o)
+            start = base + spans[s, 1]
+        o = _copy(data, start, offsets[document + 1], out, o)
         out_offsets[document + 1] = o
+
+
+@njit(cache=True, nogil=True)
+def _copy(data, start, stop, out, o):
+    for i in range(start, stop):
+        out[o] = data[i]
+        o += 1
+    return o

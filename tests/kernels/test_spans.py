@@ -35,6 +35,27 @@ def test_spans_that_are_no_parts_of_the_text_are_refused(wrong):
         spans.cut(data, offsets, np.array(wrong), np.array([0, len(wrong)]))
 
 
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.text("abé漢", max_size=6), st.text("xé", max_size=3)), max_size=8))
+def test_marks_are_written_in_place_of_the_spans(parts):
+    """Every second part is a span, and what stands beside it is its mark."""
+    texts = [part for part, _ in parts]
+    data, offsets = text_buffers(pa.array(["".join(texts)], pa.large_string()))
+    sizes = np.cumsum([0, *(len(text.encode()) for text in texts)])
+    chosen = [i for i in range(0, len(texts), 2) if texts[i]]
+    found = np.array([(sizes[i], sizes[i + 1]) for i in chosen], np.int64).reshape(-1, 2)
+    marks = text_buffers(pa.array([parts[i][1] for i in chosen], pa.large_string()))
+    left, out = spans.cut(data, offsets, found, np.array([0, len(chosen)]), marks)
+    expected = "".join(mark if i in chosen else text for i, (text, mark) in enumerate(parts))
+    assert bytes(left[: out[1]]).decode() == expected
+
+
+def test_marks_that_are_not_one_a_span_are_refused():
+    data, offsets = text_buffers(pa.array(["abc"]))
+    with pytest.raises(ValueError, match="1 spans and 2 marks"):
+        spans.cut(data, offsets, np.array([[0, 1]]), np.array([0, 1]), text_buffers(pa.array(["x", "y"])))
+
+
 def test_no_documents_and_no_spans_are_taken():
     left, out = spans.cut(
         np.zeros(1, np.uint8), np.zeros(1, np.int64), np.zeros((0, 2), np.int64), np.zeros(1, np.int64)

@@ -66,17 +66,49 @@ def test_a_mask_made_from_other_documents_is_refused(tmp_path):
         run_stage(tmp_path / "twice", CUT, CutParams(), documents=cut, mask=mask)
 
 
+MARKED = schemas.mask(pa.field("spans", pa.list_(pa.int64())), pa.field("marks", pa.list_(pa.string())))
+
+
+def cut_by_hand(root, texts, keep, spans, marks=None):
+    """Return the documents that CUT makes of texts by a mask that says this."""
+    (root / "documents").mkdir()
+    documents = write_documents(root / "documents", [[(text, "web") for text in texts]])
+    schema = MARKED if marks else pa.schema(list(MARKED)[:3])
+    columns = [pa.array(c, f.type) for c, f in zip([keep, [None] * len(keep), spans, marks], schema, strict=False)]
+    mask = write_corpus(root / "mask", [pa.Table.from_arrays(columns, schema=schema)], stage="mine")
+    made = mask.manifest.model_copy(update={"inputs": {"documents": documents.manifest.fingerprint}})
+    mask = mask.model_copy(update={"manifest": made})
+    return run_stage(root / "cut", CUT, CutParams(), documents=documents, mask=mask)
+
+
 @pytest.mark.parametrize("spans", [[0, 99], [1, 2], [2, 1], [0]])
 def test_spans_that_do_not_fit_are_refused(tmp_path, spans):
-    documents = write_documents(tmp_path / "documents", [[("éa", "web")]])
-    schema = schemas.mask(pa.field("spans", pa.list_(pa.int64())))
-    table = pa.Table.from_arrays([pa.array([True]), pa.nulls(1, pa.string()), pa.array([spans])], schema=schema)
-    mask = write_corpus(tmp_path / "mask", [table], stage="mine")
-    made = mask.manifest.model_copy(update={"inputs": {"documents": documents.manifest.fingerprint}})
     with pytest.raises(StageError, match="span"):
-        run_stage(
-            tmp_path / "cut", CUT, CutParams(), documents=documents, mask=mask.model_copy(update={"manifest": made})
-        )
+        cut_by_hand(tmp_path, ["éa"], [True], [spans])
+
+
+def test_marks_stand_in_place_of_the_spans_and_null_deletes(tmp_path):
+    texts = ["ask ann@b.cd or joe@b.cd", "call 555 now", "dropped", "stays", "ab"]
+    spans = [[4, 12, 16, 24], [5, 8], None, [], [0, 1]]
+    marks = [["<mail>", None], ["<nümber>"], None, [], None]
+    made = cut_by_hand(tmp_path, texts, [True, True, False, True, True], spans, marks)
+    left = ["ask <mail> or ", "call <nümber> now", "dropped", "stays", "b"]
+    assert read(made)["text"].to_pylist() == left
+    expected = ingested("web", left)
+    for name in ("doc_id", "bytes"):
+        assert read(made)[name].to_pylist() == expected[name].to_pylist()
+    assert made.manifest.facts["shortened_documents"] == {"web": 3}
+
+
+def test_a_mark_as_long_as_its_span_changes_the_document(tmp_path):
+    made = cut_by_hand(tmp_path, ["abc"], [True], [[0, 1]], [["x"]])
+    assert read(made)["doc_id"].to_pylist() == ingested("web", ["xbc"])["doc_id"].to_pylist()
+    assert made.manifest.facts["shortened_documents"] == {"web": 1}
+
+
+def test_marks_that_are_not_one_a_span_are_refused(tmp_path):
+    with pytest.raises(StageError, match="2 spans and 1 marks"):
+        cut_by_hand(tmp_path, ["abcd"], [True], [[0, 1, 2, 3]], [["x"]])
 
 
 def test_a_mask_without_spans_is_refused(tmp_path):
