@@ -37,7 +37,7 @@ class Actor:
     def __init__(self, root: Path):
         self.root = root
 
-    def run(self, fn: Callable[[Any], Any], tasks: Sequence[Task]) -> Iterator[tuple[int, Any]]:
+    def run(self, fn: Callable[[Any], Any], tasks: Sequence[Task], *, warm: bool = False) -> Iterator[tuple[int, Any]]:
         """Yield a record for every task."""
         for index in range(len(tasks)):
             task = tasks[index]

@@ -95,8 +95,10 @@ class Foreman:
     earlier: Earlier | None = None
     watch: Callable[[int, int, Record | None], None] = lambda done, total, record: None
 
-    def run(self, fn: Callable[[Task, Attempt], Tally | None], todo: Sequence[Task], *, round_name: str) -> Tally:
-        """Get every task of a round committed; return the sum of their tallies."""
+    def run(
+        self, fn: Callable[[Task, Attempt], Tally | None], todo: Sequence[Task], *, round_name: str, warm: bool = False
+    ) -> Tally:
+        """Get every task of a round committed, by warm workers (see `Runner.run`) if asked; return their tallies."""
         finished = store.recorded(self.root, round_name)
         totals: Tally = {}
         waiting: list[int] = []
@@ -109,7 +111,7 @@ class Foreman:
         done = len(todo) - len(waiting)
         self.watch(done, len(todo), None)
         work = partial(attempt, fn=fn, root=self.root, round_name=round_name, earlier=self.earlier)
-        for _, record in self._run(work, LazySequence(len(waiting), lambda i: todo[waiting[i]])):
+        for _, record in self._run(work, LazySequence(len(waiting), lambda i: todo[waiting[i]]), warm):
             done += 1
             ledger.add(totals, record.tally)
             self.watch(done, len(todo), record)
@@ -125,9 +127,9 @@ class Foreman:
                 yield early.pop(due)
                 due += 1
 
-    def _run(self, fn: Callable[[Task], R], todo: Sequence[Task]) -> Iterator[tuple[int, R]]:
+    def _run(self, fn: Callable[[Task], R], todo: Sequence[Task], warm: bool = False) -> Iterator[tuple[int, R]]:
         try:
-            yield from self.runner.run(fn, todo)
+            yield from self.runner.run(fn, todo, warm=warm)
         except TasksFailed as failed:
             raise _stage_error(self.stage, failed.failures, todo) from None
 

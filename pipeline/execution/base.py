@@ -50,6 +50,7 @@ class Settings:
     workers: processes at once; None = one for each CPU this process may use. Under Ray it sizes an embedded cluster
     only.
     address: of a running Ray cluster ("auto", "host:port"); None = a small cluster of our own, which ends with us.
+    gpus_per_warm_worker: what Ray reserves for each worker of a warm run (see `Runner.run`), which is started for it.
     log: where workers' prints and the dead workers' last words go; None = nowhere.
     """
 
@@ -59,6 +60,7 @@ class Settings:
     retries: Retries = field(default_factory=Retries)
     log: Path | None = None
     object_store_mb: int = 100
+    gpus_per_warm_worker: float = 0.0
     # A second attempt of the last tasks: once nothing is queued and one runs longer than both of these.
     straggler_s: float = 30.0
     straggler_medians: float = 3.0
@@ -95,15 +97,19 @@ class TasksFailed(RunnerError):
 class Runner(Protocol):
     """Runs independent tasks somewhere; a context manager that leaves nothing running."""
 
-    def run(self, fn: Callable[[T], R], tasks: Sequence[T]) -> Iterator[tuple[int, R]]:
+    def run(self, fn: Callable[[T], R], tasks: Sequence[T], *, warm: bool = False) -> Iterator[tuple[int, R]]:
         """Yield (index of the task, its result) in completion order.
 
         Of `tasks` only `len` and one item at a time are asked for, so it may be lazy. A task that fails leaves the
         others alone. Leaving the iterator early stops what is running.
 
+        Args:
+            warm: the tasks load something heavy, such as a model, that the next task in the same process finds again:
+                processes are kept from task to task and end with the run, with all that they hold.
+
         Raises:
             TasksFailed: at the very end, naming every task that was given up.
-            RunnerError: no worker can be started, or the cluster is gone.
+            RunnerError: no worker can be started, the cluster is gone, or it has not the GPUs of a warm worker.
         """
         ...
 

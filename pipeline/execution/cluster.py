@@ -8,7 +8,6 @@ straggler gets a second attempt.
 
 import logging
 import pickle
-import signal
 import statistics
 import sys
 import time
@@ -19,18 +18,16 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from pipeline.errors import RunnerError
-from pipeline.execution.attempt import Report, try_pickled
+from pipeline.execution.attempt import Report
 from pipeline.execution.base import Settings, TasksFailed
 from pipeline.execution.embedded import EmbeddedSession, quiet_environment
+from pipeline.execution.hands import Anyone, Crew, Hands
 from pipeline.execution.health import AGAIN, LOOK_S, Cluster, require_head
 from pipeline.execution.schedule import Schedule
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-# Tasks handed to Ray for each CPU: one runs, the others wait, so that no CPU waits for the driver. With 2, 4 and 16
-# an empty task took 1.4, 0.84 and 0.77 ms.
-WINDOW_PER_CPU = 4
 # A larger function is put into the object store once; a smaller one travels with each task, which is quicker.
 INLINE_BYTES = 8192
 # Durations of finished tasks that the median of a straggler is taken from.
@@ -54,12 +51,13 @@ class RayRunner:
         self._connect()
         self._cluster = Cluster(self._ray, self._settings)
 
-    def run(self, fn: Callable[[T], R], tasks: Sequence[T]) -> Iterator[tuple[int, R]]:
+    def run(self, fn: Callable[[T], R], tasks: Sequence[T], *, warm: bool = False) -> Iterator[tuple[int, R]]:
         """Yield (index, result) in completion order; see `Runner.run`."""
         schedule = Schedule(len(tasks), self._settings.retries, memory_alone=False)
         if not schedule.unsettled:
             return
-        flight = _Flight(self._ray, self._cluster, self._settings, fn, tasks, schedule)
+        self._cluster.look()
+        flight = _Flight(self._ray, self._settings, self._hands(fn, warm), tasks, schedule)
         try:
             while schedule.unsettled:
                 self._cluster.look()
@@ -71,6 +69,13 @@ class RayRunner:
             flight.cancel_all()
         if schedule.failures:
             raise TasksFailed(schedule.failures, len(tasks))
+
+    def _hands(self, fn: Callable[[Any], Any], warm: bool) -> Hands:
+        call = _pickled_call(self._ray, fn)
+        shipped = call if len(call) <= INLINE_BYTES else self._ray.put(call)
+        if warm:
+            return Crew(self._ray, self._cluster, shipped, self._settings.gpus_per_warm_worker)
+        return Anyone(self._ray, self._cluster, shipped)
 
     def close(self) -> None:
         """Leave the cluster; one of our own ends here, and what its workers printed goes to the log."""
@@ -157,29 +162,25 @@ class _Flight:
     def __init__(
         self,
         ray: Any,
-        cluster: Cluster,
         settings: Settings,
-        fn: Callable[[Any], Any],
+        hands: Hands,
         tasks: Sequence[Any],
         schedule: Schedule,
     ):
-        self._ray, self._cluster, self._settings = ray, cluster, settings
+        self._ray, self._settings, self._hands = ray, settings, hands
         self._tasks, self._schedule = tasks, schedule
-        call = _pickled_call(ray, fn)
-        self._call = call if len(call) <= INLINE_BYTES else ray.put(call)
-        self._remote = ray.remote(num_cpus=1, max_retries=0)(serve)
         self._attempts: dict[Any, _Attempt] = {}
         self._durations: deque[float] = deque(maxlen=REMEMBERED_DURATIONS)
         self._none_queued_since = float("inf")
 
     def fill(self) -> None:
         """Submit tasks up to the window; once none is left, second attempts of stragglers."""
-        while len(self._attempts) < WINDOW_PER_CPU * self._cluster.slots:
+        while len(self._attempts) < self._hands.window:
             index = self._schedule.take(len(self._attempts))
             if index is None:
                 break
             self._submit(index)
-        if self._schedule.drained and len(self._attempts) < self._cluster.slots:
+        if self._schedule.drained and len(self._attempts) < self._hands.slots:
             self._second_attempts()
         else:
             self._none_queued_since = float("inf")
@@ -191,7 +192,7 @@ class _Flight:
             time.sleep(patience)
             return []
         refs = list(self._attempts)
-        if len(refs) >= WINDOW_PER_CPU * self._cluster.slots:
+        if len(refs) >= self._hands.window:
             patience = LOOK_S  # a retry that is due must wait for a place anyway
         ready, _ = self._ray.wait(refs, num_returns=1, timeout=patience)
         if ready:
@@ -202,8 +203,9 @@ class _Flight:
     def cancel_all(self) -> None:
         """Stop whatever still runs."""
         for ref in self._attempts:
-            self._cancel(ref)
+            self._hands.stop(ref)
         self._attempts.clear()
+        self._hands.close()
 
     def _submit(self, index: int) -> None:
         try:
@@ -212,10 +214,8 @@ class _Flight:
             text = f"the task cannot be sent to a worker: {type(error).__name__}: {error}"
             self._schedule.refused(index, Report("bug", text))
             return
-        remote, failures = self._remote, self._schedule.memory_failures(index)
-        if failures:
-            remote = remote.options(memory=self._cluster.more_memory(failures))
-        self._attempts[remote.remote(self._call, task)] = _Attempt(index, time.monotonic())
+        ref = self._hands.give(task, self._schedule.memory_failures(index))
+        self._attempts[ref] = _Attempt(index, time.monotonic())
 
     def _second_attempts(self) -> None:
         now = time.monotonic()
@@ -225,7 +225,7 @@ class _Flight:
         indexes = [attempt.index for attempt in self._attempts.values()]
         for attempt in list(self._attempts.values()):
             running = now - max(attempt.started, self._none_queued_since)
-            if running > limit and indexes.count(attempt.index) == 1 and len(self._attempts) < self._cluster.slots:
+            if running > limit and indexes.count(attempt.index) == 1 and len(self._attempts) < self._hands.slots:
                 self._submit(attempt.index)
 
     def _land(self, ref: Any) -> tuple[int, Any] | None:
@@ -233,8 +233,10 @@ class _Flight:
         twins = [other for other, also in self._attempts.items() if also.index == attempt.index]
         try:
             done, payload = self._ray.get(ref)
+            self._hands.freed(ref, alive=True)
             content = pickle.loads(payload)
         except self._ray.exceptions.RayError as error:
+            self._hands.freed(ref, alive=isinstance(error, self._ray.exceptions.RayTaskError))
             if not twins:
                 self._lost(attempt.index, error)
             return None
@@ -246,7 +248,7 @@ class _Flight:
             return None
         for twin in twins:
             self._attempts.pop(twin)
-            self._cancel(twin)
+            self._hands.stop(twin)
         self._durations.append(time.monotonic() - attempt.started)
         self._schedule.done(attempt.index)
         return attempt.index, content
@@ -260,46 +262,23 @@ class _Flight:
         known, text = self._ray.exceptions, str(error).strip()
         if isinstance(error, known.LocalRayletDiedError):
             raise RunnerError(f"the Ray cluster is gone: the driver's own node (raylet) died\n{AGAIN}")
-        if isinstance(error, (known.RuntimeEnvSetupError, known.TaskUnschedulableError)):
+        if isinstance(error, (known.RuntimeEnvSetupError, known.TaskUnschedulableError, known.ActorUnschedulableError)):
             raise RunnerError(f"the Ray cluster cannot run a task: {text}")
+        if isinstance(error, (known.RayTaskError, known.RayActorError)) and "No module named 'pipeline" in text:
+            raise RunnerError(
+                "the Ray cluster's workers cannot import `pipeline`; install corpusmill on every node, "
+                "or submit the build: ray job submit --working-dir . -- python jobs/build.py RECIPE --on PROFILE"
+            )
         if isinstance(error, known.RayTaskError):
-            if "No module named 'pipeline" in text:
-                raise RunnerError(
-                    "the Ray cluster's workers cannot import `pipeline`; install corpusmill on every node, "
-                    "or submit the build: ray job submit --working-dir . -- python jobs/build.py RECIPE --on PROFILE"
-                )
             self._schedule.refused(index, Report("bug", text.splitlines()[-1] if text else "RayTaskError", text))
         elif isinstance(error, known.OutOfMemoryError):
             self._schedule.refused(index, Report("memory", "Ray killed its worker: its node ran out of memory", text))
-        elif isinstance(error, known.WorkerCrashedError):
+        elif isinstance(error, (known.WorkerCrashedError, known.ActorDiedError)):
             # Ray does not tell who killed a worker: only the last task left is beyond doubt.
             guilty = self._schedule.unsettled == 1
             self._schedule.lost(index, "its Ray worker died", guilty=guilty, traceback=text)
         else:
             self._schedule.lost(index, f"lost by Ray ({type(error).__name__})", guilty=False, traceback=text)
-
-    def _cancel(self, ref: Any) -> None:
-        try:
-            self._ray.cancel(ref, force=True)
-        except Exception:  # the cluster may be gone, and with it the task
-            logging.getLogger("ray").debug("a task could not be cancelled", exc_info=True)
-
-
-def serve(call: bytes, task: bytes) -> tuple[bool, bytes]:
-    """Run one attempt in a Ray worker; see `try_pickled`."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # Ray's handler raises SystemExit inside the task
-    return try_pickled(lambda: _unpickled(call), task)
-
-
-_last: tuple[bytes, Callable[[Any], Any]] | None = None
-
-
-def _unpickled(call: bytes) -> Callable[[Any], Any]:
-    """Return the function, unpickled once a run rather than once a task."""
-    global _last
-    if _last is None or _last[0] != call:
-        _last = call, pickle.loads(call)
-    return _last[1]
 
 
 def _pickled_call(ray: Any, fn: Callable[[Any], Any]) -> bytes:

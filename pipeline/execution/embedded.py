@@ -71,7 +71,7 @@ class EmbeddedSession:
         return {
             "address": "local",  # never the cluster of a stranger on this host, nor the one in RAY_ADDRESS
             "num_cpus": self._settings.workers or cpus(),
-            "num_gpus": 0,
+            "num_gpus": None if self._settings.gpus_per_warm_worker else 0,  # None: Ray looks for them
             "include_dashboard": False,
             "object_store_memory": max(LEAST_OBJECT_STORE_MB, self._settings.object_store_mb) * 1_000_000,
             "_temp_dir": str(self.folder),

@@ -22,7 +22,7 @@ AGAIN = "finished shards are kept: run the same command again to go on"
 
 
 class Cluster:
-    """What is known of the cluster: how many CPUs it has now, and whether its head still answers."""
+    """What is known of the cluster: how many CPUs and GPUs it has now, and whether its head still answers."""
 
     def __init__(self, ray: Any, settings: Settings):
         self._ray = ray
@@ -33,6 +33,7 @@ class Cluster:
         self._answered = self._had_cpus = time.monotonic()
         self._looked = float("-inf")
         self.slots = 1
+        self.gpus = 0.0
 
     def look(self) -> None:
         """Look again if the last look is some seconds old.
@@ -51,7 +52,8 @@ class Cluster:
                 raise RunnerError(f"the Ray cluster is gone: its head {self._head} does not answer\n{AGAIN}")
             return
         self._answered = now
-        cpus = int(self._ray.cluster_resources().get("CPU", 0))
+        resources = self._ray.cluster_resources()
+        cpus, self.gpus = int(resources.get("CPU", 0)), float(resources.get("GPU", 0))
         self._had_cpus = now if cpus else self._had_cpus
         if now - self._had_cpus > self._settings.no_cpu_s:
             raise RunnerError(f"the Ray cluster at {self._head} has had no CPU for {self._settings.no_cpu_s:.0f} s")

@@ -53,10 +53,12 @@ class LocalRunner:
         self._pool: list[_Worker] = []
         self._failed_starts = 0
 
-    def run(self, fn: Callable[[T], R], tasks: Sequence[T]) -> Iterator[tuple[int, R]]:
-        """Yield (index, result) in completion order; see `Runner.run`."""
+    def run(self, fn: Callable[[T], R], tasks: Sequence[T], *, warm: bool = False) -> Iterator[tuple[int, R]]:
+        """Yield (index, result) in completion order; see `Runner.run`. Its processes are warm in any case."""
         schedule = Schedule(len(tasks), self._settings.retries, memory_alone=True)
         yield from self._run_here(fn, tasks, schedule) if self.workers == 1 else self._run_pool(fn, tasks, schedule)
+        if warm:  # the models that its processes hold are of no use to the next run
+            self.close()
         if schedule.failures:
             raise TasksFailed(schedule.failures, len(tasks))
 

@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import subprocess
 import sys
@@ -51,6 +52,14 @@ def test_a_straggler_gets_a_second_attempt_and_the_first_result_counts(ray_runne
     started = time.monotonic()
     assert dict(ray_runner.run(partial(chores.dawdle_at_first, folder=tmp_path), range(6))) == {i: i for i in range(6)}
     assert time.monotonic() - started < 50  # the first attempt alone sleeps for sixty seconds
+
+
+def test_gpus_that_the_cluster_has_not_are_refused_before_anything_runs(ray_runner, monkeypatch):
+    wanting = dataclasses.replace(ray_runner._settings, gpus_per_warm_worker=1.0)
+    monkeypatch.setattr(ray_runner, "_settings", wanting)
+    with pytest.raises(RunnerError, match="has 0 GPUs, and a worker that holds a model is to have 1"):
+        list(ray_runner.run(chores.square, range(3), warm=True))
+    assert dict(ray_runner.run(chores.square, [3])) == {0: 9}
 
 
 def test_leaving_the_results_early_stops_what_runs(ray_runner, tmp_path):

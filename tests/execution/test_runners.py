@@ -2,6 +2,7 @@ import os
 import random
 import signal
 import threading
+import time
 import tracemalloc
 from functools import partial
 
@@ -102,6 +103,36 @@ def test_a_poisoned_task_is_named_and_the_others_finish(pool, tmp_path, how):
     assert failures[2].kind == "crash"
     assert 3 <= failures[2].attempts <= 9
     assert "worker" in failures[2].message
+
+
+def test_a_warm_worker_remembers_from_task_to_task_and_ends_with_the_run(pool):
+    for _ in range(2):
+        counts = {}
+        for pid, count in dict(pool.run(chores.remember, range(12), warm=True)).values():
+            counts.setdefault(pid, []).append(count)
+        assert 1 <= len(counts) <= 2
+        assert all(sorted(seen) == list(range(1, len(seen) + 1)) for seen in counts.values())
+        gone = time.monotonic() + 10
+        while any(psutil.pid_exists(pid) for pid in counts) and time.monotonic() < gone:
+            time.sleep(0.05)
+        assert not any(psutil.pid_exists(pid) for pid in counts)
+
+
+@pytest.mark.parametrize("how", ["exit", "SIGKILL"])
+def test_a_warm_worker_that_dies_is_replaced_and_its_task_tried_again(pool, tmp_path, how):
+    fn = partial(chores.die, folder=tmp_path, how=how, times=2)
+    assert dict(pool.run(fn, range(6), warm=True)) == {i: i for i in range(6)}
+
+
+def test_a_poisoned_task_of_warm_workers_is_named_and_the_others_finish(pool, tmp_path):
+    fn = partial(chores.die, folder=tmp_path, how="SIGSEGV", times=99)
+    with pytest.raises(TasksFailed, match=r"1 of 6 tasks failed:\n  task 2 \(crash"):
+        dict(pool.run(fn, range(6), warm=True))
+
+
+def test_a_warm_worker_that_runs_out_of_memory_gets_more_room(pool, tmp_path):
+    fn = partial(chores.raise_at_first, folder=tmp_path, error=MemoryError("too much"), times=2)
+    assert dict(pool.run(fn, range(5), warm=True)) == {i: i for i in range(5)}
 
 
 @pytest.fixture(params=["local", pytest.param("ray", marks=pytest.mark.ray)])
