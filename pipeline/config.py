@@ -16,6 +16,7 @@ from pipeline.corpus import Frozen
 from pipeline.dedup import sensitivity
 from pipeline.dedup.sensitivity import Bands, Preset
 from pipeline.errors import ConfigError
+from pipeline.quality.labels import Labels
 
 M = TypeVar("M", bound=Frozen)
 
@@ -122,20 +123,6 @@ class Dedup(Frozen):
         if self.recall is not None:
             return sensitivity.solved(self.threshold, self.recall)
         return Bands(self.bands, self.rows) if self.bands and self.rows else sensitivity.DEFAULT
-
-
-class Labels(Frozen):
-    """Documents of the named domains, or those whose `column` holds one of `values`."""
-
-    domains: tuple[str, ...] = ()
-    column: str | None = None
-    values: tuple[str, ...] = ()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_domains(cls, value: Any) -> Any:
-        """Accept `positive: [domain, domain]`."""
-        return {"domains": value} if isinstance(value, list) else value
 
 
 class Quality(Frozen):
