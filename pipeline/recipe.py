@@ -11,6 +11,7 @@ from pipeline.config import suggestion
 from pipeline.corpus import Frozen
 from pipeline.dedup import sensitivity
 from pipeline.dedup.sensitivity import Bands, Preset
+from pipeline.quality.labels import Labels
 
 
 class Source(Frozen):
@@ -133,20 +134,6 @@ class Dedup(Frozen):
         if self.recall is not None:
             return sensitivity.solved(self.threshold, self.recall)
         return Bands(self.bands, self.rows) if self.bands and self.rows else sensitivity.DEFAULT
-
-
-class Labels(Frozen):
-    """Documents of the named domains, or those whose `column` holds one of `values`."""
-
-    domains: tuple[str, ...] = ()
-    column: str | None = None
-    values: tuple[str, ...] = ()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_domains(cls, value: Any) -> Any:
-        """Accept `positive: [domain, domain]`."""
-        return {"domains": value} if isinstance(value, list) else value
 
 
 class Quality(Frozen):

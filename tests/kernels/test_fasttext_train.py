@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.kernels import fasttext_features
+from pipeline.kernels import fasttext_features, fasttext_train
 from pipeline.kernels.fasttext import Scorer
 from pipeline.kernels.fasttext_model import parse, serialise
-from pipeline.kernels.fasttext_train import descend, train
 from pipeline.schemas import text_buffers
 from tests.kernels import official_fasttext as official
 from tests.kernels import reference_fasttext as twin
@@ -21,6 +20,15 @@ N = 400
 
 def buffers(texts):
     return text_buffers(pa.array(texts, pa.large_string()))
+
+
+def train(data, offsets, positive, orders, *, bucket=1 << 18, min_count=1, learning_rate=0.5):
+    """Return the model trained in one epoch an order, and the loss of each."""
+    model = fasttext_train.untrained(data, offsets, positive, word_ngrams=2, bucket=bucket, min_count=min_count)
+    features = fasttext_train.features_of(model, data, offsets)
+    state = fasttext_train.blank(model)
+    losses = [fasttext_train.descend(features, positive, order, state, learning_rate) for order in orders]
+    return fasttext_train.trained(model, state[:, 0], len(losses)), losses
 
 
 @pytest.fixture(scope="module")
@@ -101,11 +109,51 @@ def test_rare_words_stay_out_and_frequent_ones_come_first():
 
 
 def test_weights_equal_the_slow_twin(task):
-    texts, positive, order = task
-    model, _ = train(*buffers(texts), positive, order, bucket=500)
-    rows, offsets = fasttext_features.document_features(*buffers(texts), fasttext_features.lookup_of(model))
+    texts, positive, orders = task
+    model, _ = train(*buffers(texts), positive, orders, bucket=500)
+    rows, offsets = fasttext_train.features_of(model, *buffers(texts))
     documents = [rows[start:end].tolist() for start, end in pairwise(offsets)]
-    weights = np.zeros(len(model.inputs_RD), np.float32)
-    descend(rows, offsets, positive, order, weights, 0.5)
-    assert np.array_equal(weights, model.inputs_RD[:, 0])
-    np.testing.assert_allclose(weights, twin.descend(documents, positive, order, len(weights), 0.5), atol=1e-5)
+    expected = twin.descend(documents, positive, orders, len(model.inputs_RD), 0.5)
+    np.testing.assert_allclose(model.inputs_RD[:, 0], expected, atol=2e-5)
+
+
+def test_logits_are_the_mean_weights_of_a_documents_features(task):
+    texts, positive, orders = task
+    model, _ = train(*buffers(texts), positive, orders, bucket=500)
+    others = [*texts[:50], "", "never seen", "the of"]
+    features = fasttext_train.features_of(model, *buffers(others))
+    found = fasttext_train.logits(features, model.inputs_RD[:, 0])
+    expected = [model.inputs_RD[twin.features(text.encode(), model), 0].astype(float).mean() for text in others]
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    empty = fasttext_train.Features(np.zeros(0, np.int32), np.zeros(2, np.int64))
+    assert fasttext_train.logits(empty, model.inputs_RD[:, 0]).tolist() == [0.0]
+
+
+@given(scale=st.floats(0.01, 50), shift=st.floats(-5, 5))
+@settings(max_examples=30)
+def test_a_calibrated_model_has_its_logits_on_the_line_that_was_asked_for(task, scale, shift):
+    texts, positive, orders = task
+    model, _ = train(*buffers(texts), positive, orders[:1], bucket=500)
+    features = fasttext_train.features_of(model, *buffers(texts))
+    before = fasttext_train.logits(features, model.inputs_RD[:, 0])
+    after = fasttext_train.logits(features, fasttext_train.calibrated(model, scale, shift).inputs_RD[:, 0])
+    np.testing.assert_allclose(after, scale * before + shift, atol=1e-6 * max(1, scale))
+
+
+def test_official_fasttext_reads_a_calibrated_model_as_well(task, tmp_path):
+    texts, positive, orders = task
+    model = fasttext_train.calibrated(train(*buffers(texts), positive, orders, bucket=3000)[0], 7.5, -0.6)
+    path = tmp_path / "model.bin"
+    path.write_bytes(serialise(model))
+    theirs = [found["__label__1"] for found in official.predict(path, texts)]
+    np.testing.assert_allclose(Scorer(model).probabilities(*buffers(texts))[:, 0], theirs, atol=1e-6)
+
+
+def test_words_of_a_dictionary_are_the_bytes_of_the_text():
+    texts = ["é é über", "über 日本 é x", "日本 日本"]
+    model = fasttext_train.untrained(
+        *buffers(texts), np.array([True, False, True]), word_ngrams=1, bucket=100, min_count=2
+    )
+    words = {model.entry(number).decode(): int(model.entry_counts[number]) for number in range(1, model.n_words)}
+    assert words == {"é": 3, "日本": 3, "über": 2}
+    assert model.bucket == 0
