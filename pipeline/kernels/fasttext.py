@@ -60,7 +60,7 @@ class Scorer:
             self._matrix, self._norms = arrays["weights"], frozen(NO_NORMS)
             self._output = losses.linear_output(len(self.labels))
         else:
-            self._matrix = arrays["directions"] if "directions" in arrays else frozen(model.inputs_RD)
+            self._matrix = arrays["directions"] if "directions" in arrays else frozen(np.asarray(model.inputs_RD))
             self._norms = arrays.get("norms", frozen(NO_NORMS))
             counts = model.entry_counts[model.n_words :]
             self._output = losses.output_of(model.loss, model.outputs_LD, counts)

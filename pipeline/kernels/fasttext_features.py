@@ -91,7 +91,7 @@ def lookup_of(model: Model) -> Lookup:
 
 def frozen(array: np.ndarray) -> np.ndarray:
     """A read-only view: Arrow's buffers are read-only, and numba compiles every function once for each kind."""
-    view = array.view()
+    view = array.view(np.ndarray)  # a memory map, too
     view.flags.writeable = False
     return view
 

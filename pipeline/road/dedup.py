@@ -61,5 +61,10 @@ def _early_scores(road: Road) -> dict[str, str]:
             "dedup.keep: best_score needs scores before deduplication: a `dedup.column` that holds them, or a "
             "`quality.model` that was trained elsewhere"
         )
-    road.lay("scores", "quality.score", road.documents | {"model": f"file:{quality.model}"}, label=quality.label)
+    road.lay(
+        "scores",
+        "quality.score",
+        road.documents | {"model.0": f"file:{quality.model}"},
+        models=[{"label": quality.label}],
+    )
     return {"scores": "scores"}

@@ -16,7 +16,9 @@ def quality(road: Road) -> None:
         )
         model = "model"
     if "scores" not in road.steps:
-        road.lay("scores", "quality.score", documents | {"model": model} | road.mask, label=wanted.label)
+        road.lay(
+            "scores", "quality.score", documents | {"model.0": model} | road.mask, models=[{"label": wanted.label}]
+        )
     tokens = {"tokens": "tokens"} if wanted.by == "tokens" else {}
     if tokens and road.recipe.tokens is None:
         raise ConfigError("quality.by: to select by tokens the recipe needs a `tokens:` section; or select by bytes")
