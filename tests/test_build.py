@@ -228,11 +228,11 @@ def test_identity_is_pinned(raw, tmp_path):
         "tokenizer": "c282bdcd",
         "model": "8f7507a4",
         "scores": "294d95db",
-        "select": "7ebb93ab",
-        "tokens": "e6855a14",
-        "plan": "d80121f3",
-        "sequences": "2806f746",
-        "megatron": "59219e87",
+        "select": "d03957ca",
+        "tokens": "cebb19dd",
+        "plan": "b5c20ef6",
+        "sequences": "5425bc1f",
+        "megatron": "689aa29d",
     }
 
 
