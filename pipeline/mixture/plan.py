@@ -61,6 +61,8 @@ def count(batches: Iterator[pa.RecordBatch]) -> Tally:
     """Return, by domain, the kept documents of a shard that have tokens, those that have none, and all their tokens."""
     counts: Tally = {}
     for batch in batches:
+        if BUCKET in batch.schema.names:  # a dropped document is in no bucket, and makes no domain of its own
+            batch = batch.filter(batch["keep"])
         domains = mixed_domains(batch).dictionary_encode()
         keep = batch["keep"].to_numpy(zero_copy_only=False)
         length = batch["length"].to_numpy()

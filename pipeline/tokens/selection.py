@@ -68,17 +68,17 @@ def columns(step: Step, *more: str) -> dict[str, tuple[str, ...]]:
 
 
 def codes(batch: pa.RecordBatch, shares: list[Share]) -> np.ndarray:
-    """Return [N] int64, the place of each row's domain, or bucket of it, in `shares`.
+    """Return [N] int64, the place of each row's domain, or bucket of it, in `shares`; 0 of a dropped row of another.
 
     Raises:
         DataError: the plan has no such domain.
     """
     domains = mixed_domains(batch)
     found = pc.index_in(domains, pa.array([share.domain for share in shares], pa.string()))
-    if found.null_count:
-        name = domains.filter(found.is_null())[0].as_py()
+    if (unknown := pc.and_(found.is_null(), batch["keep"])).true_count:
+        name = domains.filter(unknown)[0].as_py()
         raise DataError(f"the plan knows no domain {name!r}: it was made from other documents; make it again")
-    return found.to_numpy().astype(np.int64)
+    return found.fill_null(0).to_numpy().astype(np.int64)
 
 
 def last_draws(batch: pa.RecordBatch, code: np.ndarray, shares: list[Share], seed: int) -> np.ndarray:
