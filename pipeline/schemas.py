@@ -23,6 +23,10 @@ MASK = ("keep", "reason")
 """The columns a stage asks of its `mask` role; unwired, every row is kept."""
 
 
+BUCKET = "bucket"
+"""The column a stage asks of its `buckets` role: a part of a domain, null for a document that is in none."""
+
+
 def documents(extra: tuple[str, ...] = ()) -> pa.Schema:
     """Return the schema of documents with the user's own columns, carried along as text."""
     return pa.schema([*DOCUMENT_FIELDS, *(pa.field(name, pa.string()) for name in extra)])
@@ -51,6 +55,13 @@ def decide(batch: pa.RecordBatch, drop: "np.ndarray | pa.Array", reason: str) ->
         "keep": pc.and_not(batch["keep"], drop),
         "reason": pc.if_else(now, pa.scalar(reason, pa.string()), batch["reason"]),
     }
+
+
+def mixed_domains(batch: pa.RecordBatch) -> pa.Array:
+    """Return the domain of each row as a mixture sees it: `domain/bucket` where it is in a bucket, else the domain."""
+    if BUCKET not in batch.schema.names:
+        return batch["domain"]
+    return pc.coalesce(pc.binary_join_element_wise(batch["domain"], batch[BUCKET], "/"), batch["domain"])
 
 
 def doc_ids(array: pa.Array) -> np.ndarray:

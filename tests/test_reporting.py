@@ -74,6 +74,7 @@ def test_the_whole_road_has_every_section(whole):
         "What was dropped, and why",
         "Duplicates",
         "Quality",
+        "Selection",
         "Document lengths",
         "Tokens",
         "Mixture",

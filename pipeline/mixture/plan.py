@@ -2,7 +2,8 @@
 
 Reads the domain and length of encoded documents, and the mask; writes plan.json: by domain the tokens available, the
 weight and tokens asked for, the tokens taken, epochs, and what was lost to the cap. A document costs length + 1 tokens
-(its EOS), none if it is empty. The arithmetic is in `mixture.allocation`.
+(its EOS), none if it is empty. Where `buckets` is wired, each bucket of a domain is a domain of its own, `web/high`.
+The arithmetic is in `mixture.allocation`.
 """
 
 import difflib
@@ -19,6 +20,7 @@ from pydantic import Field, field_validator, model_validator
 from pipeline.errors import DataError
 from pipeline.ledger import Tally, add
 from pipeline.mixture.allocation import Allocation, allocate, largest_budget, natural
+from pipeline.schemas import BUCKET, mixed_domains
 from pipeline.stage import Params, Stage, Step
 
 WEIGHTS_SUM_TOLERANCE = 1e-6
@@ -59,7 +61,9 @@ def count(batches: Iterator[pa.RecordBatch]) -> Tally:
     """Return, by domain, the kept documents of a shard that have tokens, those that have none, and all their tokens."""
     counts: Tally = {}
     for batch in batches:
-        domains = batch["domain"].dictionary_encode()
+        if BUCKET in batch.schema.names:  # a dropped document is in no bucket, and makes no domain of its own
+            batch = batch.filter(batch["keep"])
+        domains = mixed_domains(batch).dictionary_encode()
         keep = batch["keep"].to_numpy(zero_copy_only=False)
         length = batch["length"].to_numpy()
         code, some = domains.indices.to_numpy(), keep & (length > 0)
@@ -183,10 +187,13 @@ def _listed(tokens: Mapping[str, int]) -> str:
 
 def plan(step: Step, params: PlanParams) -> None:
     """Count the tokens of every domain, then divide the budget."""
-    counts = step.fold(count, add, columns={"tokens": ("domain", "length"), "mask": ("keep",)}) or {}
+    buckets = {"buckets": (BUCKET,)} if "buckets" in step.inputs else {}
+    counts = step.fold(count, add, columns={"tokens": ("domain", "length"), "mask": ("keep",), **buckets}) or {}
     made = plan_of(params, counts)
     step.write_file("plan.json", (json.dumps(made, indent=1, ensure_ascii=False) + "\n").encode())
     step.note(**made)
 
 
-PLAN = Stage(name="mixture.plan", version=1, params=PlanParams, inputs=("tokens",), optional=("mask",), run=plan)
+PLAN = Stage(
+    name="mixture.plan", version=1, params=PlanParams, inputs=("tokens",), optional=("mask", "buckets"), run=plan
+)

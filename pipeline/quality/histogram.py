@@ -1,8 +1,12 @@
 """Sparse histograms with exact integer sums: what a shard tells about a ranking without sending its rows."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+
+Name = TypeVar("Name", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,10 @@ class Histogram:
             np.concatenate([self.weights, other.weights]),
         )
 
+    def where(self, chosen_B: np.ndarray) -> "Histogram":
+        """Return the histogram of some of the bins (bool)."""
+        return Histogram(self.bins[chosen_B], self.documents[chosen_B], self.weights[chosen_B])
+
     @property
     def total_documents(self) -> int:
         return int(self.documents.sum())
@@ -40,6 +48,11 @@ class Histogram:
     def reaching_documents(self, documents: int) -> int:
         """Return the place of the first bin with which there are `documents` or more; the last if there never are."""
         return _reaching(self.documents, documents)
+
+
+def merged(first: dict[Name, Histogram], second: dict[Name, Histogram]) -> dict[Name, Histogram]:
+    """Return the sums of two results, name by name."""
+    return first | {name: first[name] + h if name in first else h for name, h in second.items()}
 
 
 def _summed(bins: np.ndarray, documents: np.ndarray, weights: np.ndarray) -> Histogram:

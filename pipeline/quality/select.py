@@ -1,184 +1,94 @@
-"""Select documents by score: the best share of bytes, tokens or documents, or all from a threshold upwards.
+"""Select documents by one or several scores: by threshold, share, quota or lot, or by criteria alone.
 
-Reads documents (doc_id, domain, bytes), their scores and, where wired, token counts and the earlier mask; writes the
-mask (`low_quality`, `label_only`) and each document's score.
+Reads documents (doc_id, domain, bytes, and columns of theirs that are named), scores and, where wired, token counts and
+the earlier mask; writes the mask (`low_quality`, `over_quota`, `not_sampled`, `criterion_<column>`, `label_only`), each
+document's `score` (of an ensemble the number of its bucket) and, if asked, the `bucket` of those that are kept.
 
-With `share`, documents are ranked by score, equal scores by doc_id, and the shortest head of the ranking that has at
-least the share is kept: overall, or in each domain. The cut is exact to one document and needs no sort: each pass over
-the narrow columns adds up the weights by 16 bits of the ranking key, below the bits that are known already, and finds
-the next 16 bits of the key at which the share is reached (a radix select over merged histograms; mostly two passes).
+    criteria    hard limits on any column; who fails one is dropped and takes part in no ranking
+    ensemble    the highest bucket over several scorers (`pipeline.quality.ensemble`)
+    share,      the shortest head of the ranking that reaches it, over all or in each domain; exact to a document
+    quotas      (`pipeline.quality.ranking`)
+    temperature that ranking perturbed, so that documents are drawn by score (`pipeline.quality.sampling`)
+
 Exempt domains are always kept and do not count; nor do `label_only` domains, which are dropped.
 """
 
-import math
 import operator
 from collections.abc import Iterator
-from dataclasses import dataclass
-from fractions import Fraction
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field, model_validator
 
 from pipeline.errors import DataError
-from pipeline.quality.histogram import Histogram
-from pipeline.schemas import MASK, decide, doc_ids, mask
-from pipeline.stage import Params, Stage, Step
+from pipeline.ledger import Tally
+from pipeline.quality import candidates, quantiles, ranking
+from pipeline.quality.histogram import merged
+from pipeline.quality.numbers import SOURCE, located
+from pipeline.quality.ranking import Cut, Learned
+from pipeline.quality.rules import SelectParams
+from pipeline.schemas import MASK, decide, mask
+from pipeline.stage import Stage, Step
 
-SCHEMA = mask(pa.field("score", pa.float32()))
-LOW_QUALITY, LABEL_ONLY = "low_quality", "label_only"
-OVERALL = ""
-# The 16-bit digits of a ranking key, first to last: (word, shift); word 0 is the score's 32 bits, 1 and 2 the doc_id's.
-DIGITS = ((0, 16), (0, 0), *((word, shift) for word in (1, 2) for shift in (48, 32, 16, 0)))
-DIGIT = np.uint64(0xFFFF)
+SCORE, BUCKET = pa.field("score", pa.float32()), pa.field("bucket", pa.string())
+LOW_QUALITY, OVER_QUOTA, NOT_SAMPLED, LABEL_ONLY = "low_quality", "over_quota", "not_sampled", "label_only"
+CRITERION = "criterion_"
 
-Key = tuple[int, int, int]
-
-
-class SelectParams(Params):
-    """How much of the ranking is kept, counted by what, and which domains stand outside of it."""
-
-    share: float | None = Field(None, gt=0, le=1)
-    threshold: float | None = Field(None, ge=0, le=1)
-    by: Literal["bytes", "tokens", "documents"] = "bytes"
-    scope: Literal["overall", "domain"] = "overall"
-    exempt: tuple[str, ...] = ()
-    label_only: tuple[str, ...] = ()
-
-    @model_validator(mode="after")
-    def _one_rule(self) -> "SelectParams":
-        if (self.share is None) == (self.threshold is None):
-            raise ValueError("give exactly one of `share` (how much is kept) and `threshold` (the lowest score kept)")
-        if both := sorted(set(self.exempt) & set(self.label_only)):
-            raise ValueError(f"the domains {both} are both exempt (kept) and label_only (dropped); choose one")
-        return self
+Columns = dict[str, tuple[str, ...]]
 
 
-@dataclass(frozen=True)
-class Ranked:
-    """The documents that are ranked, as arrays over them: keys [3, N] (smaller is better), weights and scopes."""
-
-    keys: np.ndarray  # uint64
-    weights: np.ndarray  # int64
-    scopes: pa.Array  # string
+def schema(params: SelectParams) -> pa.Schema:
+    """Return the columns that are written."""
+    return mask(SCORE, *((BUCKET,) if params.buckets else ()))
 
 
-@dataclass
-class Cut:
-    """The key at which one scope is cut, as far as it is known."""
-
-    digits: tuple[int, ...] = ()
-    missing: int | None = None  # the weight still to be kept among keys that begin with these digits; None: not begun
-    total: int = 0
-    documents: int = 0
-    done: bool = False
-
-    @property
-    def key(self) -> Key:
-        """The last key that is kept; digits that need not be known are as large as can be."""
-        words = [0, 0, 0]
-        for place, (word, shift) in enumerate(DIGITS):
-            words[word] |= (self.digits[place] if place < len(self.digits) else int(DIGIT)) << shift
-        return words[0], words[1], words[2]
-
-    def narrow(self, histogram: Histogram, share: float) -> None:
-        """Find the next digit, from the weights by it of all documents whose keys begin with the known ones."""
-        if self.missing is None:
-            self.total, self.documents = histogram.total_weight, histogram.total_documents
-            self.missing = math.ceil(Fraction(str(share)) * self.total)
-            if self.missing == self.total:  # all of it, with those that weigh nothing
-                self.done = True
-                return
-        place = histogram.reaching_weight(self.missing)
-        before = int(histogram.weights[:place].sum())
-        self.digits += (int(histogram.bins[place]),)
-        self.missing -= before
-        single = int(histogram.documents[place]) == 1 or int(histogram.weights[place]) == self.missing
-        self.done = single or len(self.digits) == len(DIGITS)
-
-
-def rank(batch: pa.RecordBatch, params: SelectParams) -> Ranked:
-    """Return the documents of `batch` that take part in the ranking, in its order.
+def select_batch(batch: pa.RecordBatch, params: SelectParams, learned: Learned) -> pa.RecordBatch:
+    """Return keep, reason, score and, if asked, bucket of each row of `batch`, in its order.
 
     Raises:
-        DataError: a document that is kept has no score, so the scores come from another mask.
+        DataError: a number that decides is missing, or is none.
     """
-    outside = pc.is_in(batch["domain"], value_set=pa.array([*params.exempt, *params.label_only], pa.string()))
-    inside = batch.filter(pc.and_not(batch["keep"], outside))
-    scores = inside["score"]
-    if unscored := pc.unique(inside["domain"].filter(pc.is_null(scores, nan_is_null=True))).to_pylist():
-        raise DataError(
-            f"documents of the domains {unscored} are kept by the mask but have no score: "
-            "score them under the same mask, or exempt the domains."
-        )
-    ids_N2 = doc_ids(inside["doc_id"])
-    keys = np.stack([_descending(scores.to_numpy()), ids_N2[:, 0], ids_N2[:, 1]])
-    return Ranked(keys, _weights(inside, params.by), _scopes(inside, params.scope))
+    found = candidates.rated(batch, params, learned.points)
+    low = found.ranked & ~ranking.good(batch, found, params, learned)
+    drops = [(found.label_only, LABEL_ONLY)]
+    drops += [(failed, CRITERION + column) for column, failed in found.failed.items()]
+    drops += [(found.unrated, LOW_QUALITY), (low, reason(params))]
+    state = batch.select(list(MASK))
+    for drop, why in drops:
+        state = pa.record_batch(decide(state, drop, why))
+    columns = [state["keep"], state["reason"], pa.array(found.scores, mask=np.isnan(found.scores))]
+    if params.buckets:
+        number_N = ranking.bucket_numbers(batch, found, params, learned)
+        names = pa.array(params.buckets.labels).take(pa.array(number_N))
+        columns.append(pc.if_else(pa.array(found.ranked & ~low), names, pa.scalar(None, pa.string())))
+    return pa.record_batch(columns, schema=schema(params))
 
 
-def histograms(
-    batches: Iterator[pa.RecordBatch], params: SelectParams, known: dict[str, tuple[int, ...]] | None
-) -> dict[str, Histogram]:
-    """Return by scope the weights by the next digit, of the documents whose keys begin with the scope's known digits.
-
-    `known` names the scopes that are still open; None is the first pass, with all scopes and no digit known.
-    """
-    total: dict[str, Histogram] = {}
-    for batch in batches:
-        ranked = rank(batch, params)
-        for scope in pc.unique(ranked.scopes).to_pylist():
-            if known is not None and scope not in known:
-                continue
-            digits = known[scope] if known is not None else ()
-            chosen = pc.equal(ranked.scopes, scope).to_numpy(zero_copy_only=False)
-            for place, digit in enumerate(digits):
-                chosen &= _digit(ranked.keys, place) == digit
-            part = Histogram.of(_digit(ranked.keys, len(digits))[chosen], ranked.weights[chosen])
-            total = merged(total, {scope: part})
-    return total
-
-
-def merged(first: dict[str, Histogram], second: dict[str, Histogram]) -> dict[str, Histogram]:
-    """Return the sums of two results, scope by scope."""
-    return first | {scope: first[scope] + h if scope in first else h for scope, h in second.items()}
-
-
-def select_batch(batch: pa.RecordBatch, params: SelectParams, cuts: dict[str, Key]) -> pa.RecordBatch:
-    """Return keep, reason and score of each row of `batch`, in its order.
-
-    `cuts` holds the last key that is kept by scope; it is empty when there is a threshold instead.
-    """
-    label_only = _among(batch["domain"], params.label_only)
-    low = ~_good_enough(batch, params, cuts) & ~_among(batch["domain"], params.exempt) & ~label_only
-    first = decide(batch, label_only, LABEL_ONLY)
-    second = decide(pa.record_batch([first["keep"], first["reason"]], names=list(MASK)), low, LOW_QUALITY)
-    return pa.record_batch([second["keep"], second["reason"], batch["score"]], schema=SCHEMA)
+def reason(params: SelectParams) -> str:
+    """Return why a document is dropped that the rule does not keep."""
+    if params.samples:
+        return NOT_SAMPLED
+    return OVER_QUOTA if params.quotas else LOW_QUALITY
 
 
 def select(step: Step, params: SelectParams) -> None:
-    """Find the cuts, one pass for each digit of the key that is needed, then decide about every document."""
-    _check_roles(step, params)
-    narrow = {
-        "documents": ("doc_id", "domain", "bytes"),
-        "scores": ("score",),
-        **({"tokens": ("length",)} if params.by == "tokens" else {}),
-        "mask": MASK,
-    }
+    """Learn pass by pass what the decision needs, then decide about every document."""
+    columns = _columns(step, params)
     present: set[str] = step.fold(domains, operator.or_, columns={"documents": ("domain",)}) or set()
     _check_domains(present, params)
-    cuts = _cuts(step, params, narrow)
-    keys = {scope: cut.key for scope, cut in cuts.items()}
-    step.map_shards(partial(select_batch, params=params, cuts=keys), columns=narrow, schema=SCHEMA)
-    step.note(
-        by=params.by,
-        cuts={
-            scope or "overall": {"threshold": _score(cut.key[0]), "documents": cut.documents, params.by: cut.total}
-            for scope, cut in sorted(cuts.items())
-        },
+    learned = Learned(points=_points(step, params, columns))
+    if params.samples and params.temperature != "infinite":
+        found = step.fold(partial(ranking.moments, params=params, learned=learned), operator.add, columns=columns)
+        learned = learned.model_copy(update={"scale": found.scale()} if found is not None else {})
+    cuts = _cuts(step, params, learned, columns)
+    learned = learned.model_copy(update={"cuts": {scope: cut.key for scope, cut in cuts.items()}})
+    learned = learned.model_copy(update={"edges": _edges(step, params, learned, columns, sorted(present))})
+    totals = step.map_shards(
+        partial(select_batch, params=params, learned=learned), columns=columns, schema=schema(params), tally=counted
     )
+    step.note(**facts(params, learned, cuts, totals))
 
 
 def domains(batches: Iterator[pa.RecordBatch]) -> set[str]:
@@ -186,92 +96,127 @@ def domains(batches: Iterator[pa.RecordBatch]) -> set[str]:
     return {domain for batch in batches for domain in pc.unique(batch["domain"]).to_pylist()}
 
 
-def _cuts(step: Step, params: SelectParams, columns: dict[str, tuple[str, ...]]) -> dict[str, Cut]:
-    """The cut of every scope; empty when there is a threshold."""
-    if params.share is None:
+def counted(before: pa.RecordBatch, after: pa.RecordBatch) -> Tally:
+    """Return by domain and bucket the documents and bytes that are kept in it."""
+    if "bucket" not in after.schema.names:
         return {}
-    found = step.fold(partial(histograms, params=params, known=None), merged, columns=columns) or {}
-    cuts = {scope: Cut() for scope in found}
-    while found:
-        for scope, histogram in found.items():
-            cuts[scope].narrow(histogram, params.share)
-        known = {scope: cut.digits for scope, cut in cuts.items() if not cut.done}
-        found = {}
-        if known:
-            found = step.fold(partial(histograms, params=params, known=known), merged, columns=columns) or {}
-    return cuts
+    table = pa.table({name: before[name] for name in ("domain", "bytes")} | {"bucket": after["bucket"]})
+    groups = table.filter(pc.is_valid(table["bucket"])).group_by(["domain", "bucket"], use_threads=False)
+    found: Tally = {}
+    for group in groups.aggregate([("bytes", "sum"), ("bytes", "count")]).to_pylist():
+        counts = {"documents": group["bytes_count"], "bytes": group["bytes_sum"]}
+        found.setdefault(group["domain"], {})[group["bucket"]] = counts
+    return found
 
 
-def _check_roles(step: Step, params: SelectParams) -> None:
+def facts(params: SelectParams, learned: Learned, cuts: dict[str, Cut], buckets: Tally) -> dict[str, Any]:
+    """Return what the manifest tells: the method, where the rankings were cut, and what lies in which bucket."""
+    told: dict[str, Any] = {"by": params.by, "ranked_by": list(params.columns) if params.ensemble else params.ranking}
+    told["cuts"] = {
+        scope or "overall": {_lowest(params): ranking.lowest(cut.key[0]), "documents": cut.documents}
+        | {params.by: cut.total}
+        for scope, cut in sorted(cuts.items())
+    }
+    if short := {scope: cut.total for scope, cut in sorted(cuts.items()) if _short(params, scope, cut)}:
+        told["less_than_the_quota"] = short
+    if params.samples:
+        told["scale"] = learned.scale.model_dump()
+    if params.ensemble:
+        told["points"] = _named(learned.points)
+    if params.buckets:
+        told |= {"buckets": buckets, "bucket_edges": _named({"": learned.edges})[""]}
+    return told
+
+
+def _lowest(params: SelectParams) -> str:
+    return "lowest_key" if params.samples else "threshold"
+
+
+def _short(params: SelectParams, scope: str, cut: Cut) -> bool:
+    quota = params.quota(scope)
+    return quota.unit is not None and cut.total < getattr(quota, quota.unit)
+
+
+def _named(points: dict[str, dict[str, tuple[float, ...]]]) -> dict[str, dict[str, list[float]]]:
+    return {
+        column: {scope or "overall": list(edges) for scope, edges in sorted(scopes.items())}
+        for column, scopes in sorted(points.items())
+    }
+
+
+def _columns(step: Step, params: SelectParams) -> Columns:
+    """Which columns are read of which role; documents first, whose shards those of the mask are made after."""
     if params.by == "tokens" and "tokens" not in step.inputs:
         raise DataError("quality.select: to select by tokens it needs the role `tokens`; wire it, or select by bytes")
+    found = located(step, params.columns)
+    own = found.pop("documents", ())
+    documents = dict.fromkeys(("doc_id", "domain", "bytes", *((SOURCE,) if own else ()), *own))
+    tokens: Columns = {"tokens": ("length",)} if params.by == "tokens" else {}
+    return {"documents": tuple(documents), **found, **tokens, "mask": MASK}
+
+
+def _points(step: Step, params: SelectParams, columns: Columns) -> dict[str, dict[str, tuple[float, ...]]]:
+    """The edges of an ensemble's buckets by column and scope; empty when there is none."""
+    points: dict[str, dict[str, tuple[float, ...]]] = {}
+    if params.ensemble is not None:
+        view = partial(ranking.view_of_voices, params=params)
+        points = {column: {} for column in params.ensemble.columns}
+        for (column, scope), edges in _solved(step, view, params.ensemble.buckets, columns).items():
+            points[column][scope] = edges
+    return points
+
+
+def _edges(
+    step: Step, params: SelectParams, learned: Learned, columns: Columns, present: list[str]
+) -> dict[str, tuple[float, ...]]:
+    """The edges of the buckets of what is kept, by scope; empty when there are none."""
+    if params.buckets is None:
+        return {}
+    if params.buckets.count is None:
+        return dict.fromkeys(present if params.by_domain else [candidates.OVERALL], params.buckets.edges)
+    view = partial(ranking.view_of_kept, params=params, learned=learned)
+    found = _solved(step, view, params.buckets.count, columns)
+    return {scope: edges for (_, scope), edges in found.items()}
+
+
+def _solved(step: Step, view: quantiles.View, count: int, columns: Columns) -> dict[quantiles.Name, tuple[float, ...]]:
+    def fold(known: Any) -> Any:
+        return step.fold(partial(quantiles.histograms, view=view, known=known), merged, columns=columns)
+
+    return quantiles.solve(fold, count)
+
+
+def _cuts(step: Step, params: SelectParams, learned: Learned, columns: Columns) -> dict[str, Cut]:
+    """The cut of every ranking; empty when none is cut."""
+
+    def fold(known: Any) -> Any:
+        work = partial(ranking.histograms, params=params, learned=learned, known=known)
+        return step.fold(work, merged, columns=columns)
+
+    return ranking.solve(fold, params) if params.cuts else {}
 
 
 def _check_domains(present: set[str], params: SelectParams) -> None:
-    for field in ("exempt", "label_only"):
+    for field in ("exempt", "label_only", "quotas"):
         if unknown := sorted(set(getattr(params, field)) - present):
             raise DataError(
                 f"quality.select: {field} names {unknown}, but the domains are {sorted(present)}; correct the name"
             )
-
-
-def _good_enough(batch: pa.RecordBatch, params: SelectParams, cuts: dict[str, Key]) -> np.ndarray:
-    scores = batch["score"].fill_null(-1).to_numpy()
-    if params.threshold is not None:
-        return np.asarray(scores >= np.float32(params.threshold))
-    never = (0, 0, 0)  # of scopes that have no ranked document at all
-    scopes = _scopes(batch, params.scope).dictionary_encode()
-    last = np.array([cuts.get(scope, never) for scope in scopes.dictionary.to_pylist()], np.uint64).reshape(-1, 3)
-    last_N3 = last[scopes.indices.to_numpy()]
-    ids_N2 = doc_ids(batch["doc_id"])
-    keys = (_descending(scores), ids_N2[:, 0], ids_N2[:, 1])
-    good = keys[2] <= last_N3[:, 2]
-    for word in (1, 0):
-        good = (keys[word] < last_N3[:, word]) | ((keys[word] == last_N3[:, word]) & good)
-    return good
-
-
-def _among(domain: pa.Array, names: tuple[str, ...]) -> np.ndarray:
-    found: np.ndarray = pc.is_in(domain, value_set=pa.array(names, pa.string())).to_numpy(zero_copy_only=False)
-    return found
-
-
-def _weights(batch: pa.RecordBatch, by: str) -> np.ndarray:
-    if by == "documents":
-        return np.ones(batch.num_rows, np.int64)
-    column = batch["length" if by == "tokens" else "bytes"]
-    return np.asarray(column.fill_null(0).to_numpy(), np.int64)
-
-
-def _scopes(batch: pa.RecordBatch, scope: str) -> pa.Array:
-    return batch["domain"] if scope == "domain" else pa.array([OVERALL] * batch.num_rows, pa.string())
-
-
-def _descending(scores_N: np.ndarray) -> np.ndarray:
-    """32-bit keys that rise as scores fall, as uint64; 0.0 and -0.0 are equal."""
-    bits = (scores_N + np.float32(0)).astype(np.float32).view(np.uint32)
-    rising = np.where(bits >> np.uint32(31), ~bits, bits | np.uint32(1 << 31))
-    return (~rising).astype(np.uint64)
-
-
-def _score(key: int) -> float | None:
-    """The score that `_descending` made `key` of; None if everything is kept."""
-    rising = ~np.uint32(key)
-    bits = rising & np.uint32(0x7FFFFFFF) if rising >> np.uint32(31) else ~rising
-    value = float(np.array([bits], np.uint32).view(np.float32)[0])
-    return value if math.isfinite(value) else None
-
-
-def _digit(keys: np.ndarray, place: int) -> Any:
-    word, shift = DIGITS[place]
-    return (keys[word] >> np.uint64(shift)) & DIGIT
+    if params.quotas and params.share is None and (free := sorted(present - {*params.quotas, *params.outside})):
+        raise DataError(
+            f"quality.select: the domains {free} have no quota; give them one, a `share` for all that have none, or "
+            "make them exempt"
+        )
+    ends = [f"/{name}" for name in (params.buckets.labels if params.buckets else ())]
+    if clash := sorted(d for d in present if any(d.endswith(end) and d.removesuffix(end) in present for end in ends)):
+        raise DataError(f"quality.select: the domain {clash[0]!r} is called as a bucket of another; name the buckets")
 
 
 SELECT = Stage(
     name="quality.select",
-    version=1,
+    version=2,
     params=SelectParams,
-    inputs=("documents", "scores"),
-    optional=("tokens", "mask"),
+    inputs=("documents",),
+    optional=("scores", "scores.*", "tokens", "mask"),
     run=select,
 )

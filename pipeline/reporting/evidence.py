@@ -91,8 +91,8 @@ class Evidence:
         return {domain: f"d{at}" if at < COLOURS else "dx" for at, domain in enumerate(self.domains)}
 
     def tone(self, domain: str) -> str:
-        """Return the colour of a domain, also of one that no ledger names."""
-        return self.tones.get(domain, "dx")
+        """Return the colour of a domain, also of one that no ledger names; a bucket has that of its domain."""
+        return self.tones.get(domain) or self.tones.get(domain.rpartition("/")[0], "dx")
 
     def ordered(self, by_domain: Mapping[str, Any]) -> list[str]:
         """Return the domains of a mapping in the page's order, strangers last."""

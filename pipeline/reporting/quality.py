@@ -1,7 +1,6 @@
-"""The section on quality: the classifier, the scores it gave, and what was cut away."""
+"""The section on quality: the classifier and the scores it gave."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from pipeline.reporting import markup, numerals
 from pipeline.reporting.evidence import Evidence, Told, mapping
@@ -13,17 +12,16 @@ SHOWN_LABELS = 12
 
 
 def quality(evidence: Evidence) -> str:
-    """Return the classifier, the scores by domain and the cut; nothing where the build has none."""
-    steps = list(evidence.of_stage(TRAIN, SCORE, SELECT))
+    """Return the classifier and the scores by domain; nothing where the build has none."""
+    steps = list(evidence.of_stage(TRAIN, SCORE))
     if not steps:
         return ""
     return markup.section(
         "quality",
         "Quality",
-        "A fastText classifier scores every document; what is kept is cut from the ranking by score.",
+        "A fastText classifier scores every document.",
         markup.tiles(_quality_tiles(evidence)),
         _scores(evidence),
-        _cuts(evidence),
         *(_training(step) for step in evidence.of_stage(TRAIN)),
     )
 
@@ -34,12 +32,6 @@ def _quality_tiles(evidence: Evidence) -> dict[str, tuple[str, str]]:
         area, judged = step.facts.get("held_out_auc"), mapping(step.facts, "held_out_documents")
         if isinstance(area, float):
             tiles["held-out AUC"] = (f"{area:.4f}", f"on {numerals.count(sum(judged.values()))} documents")
-    for step in evidence.of_stage(SELECT):
-        books = step.books
-        share, threshold = step.params.get("share"), step.params.get("threshold")
-        asked = f"{share:.0%} of {step.params.get('by')} asked" if share else f"all from a score of {threshold}"
-        tiles["kept"] = (numerals.share(books["rows_kept"], books["rows_in"]), f"of documents; {asked}")
-        tiles["kept text"] = (numerals.size(books["bytes_kept"]), f"of {numerals.size(books['bytes_in'])}")
     return tiles
 
 
@@ -92,32 +84,17 @@ def _labels(evidence: Evidence, name: str, counts: Mapping[str, Mapping[str, int
 
 
 def _thresholds(evidence: Evidence) -> tuple[float | None, dict[str, float]]:
-    """Return the score of the overall cut, and those of domains that have a cut of their own."""
+    """Return the score of the overall cut, and those of domains that have a cut of their own; where scores are cut."""
     for step in evidence.of_stage(SELECT):
+        if step.facts.get("ranked_by", "score") != "score":
+            continue
         if step.params.get("threshold") is not None:
             return float(step.params["threshold"]), {}
         found = {n: cut.get("threshold") for n, cut in mapping(step.facts, "cuts").items() if isinstance(cut, Mapping)}
         known = {name: min(float(at), 1.0) for name, at in found.items() if at is not None}
-        return (known.get("overall"), {}) if step.params.get("scope") != "domain" else (None, known)
+        by_domain = step.params.get("scope") == "domain" or step.params.get("quotas")
+        return (None, known) if by_domain else (known.get("overall"), {})
     return None, {}
-
-
-def _cuts(evidence: Evidence) -> str:
-    tables = []
-    for step in evidence.of_stage(SELECT):
-        by = str(step.params.get("by", "bytes"))
-        cuts = {name: cut for name, cut in mapping(step.facts, "cuts").items() if isinstance(cut, Mapping)}
-        head = ("ranking", "lowest score kept", "documents ranked", *([f"{by} ranked"] if by != "documents" else []))
-        rows = [[name, *_cut(cut, by)] for name, cut in cuts.items()]
-        named = {n.replace("_", " "): ", ".join(step.params[n]) for n in ("exempt", "label_only") if step.params.get(n)}
-        tables += [markup.table(head, rows), markup.pairs(named)]
-    return "".join(tables)
-
-
-def _cut(cut: Mapping[str, Any], by: str) -> list[markup.Cell]:
-    lowest = cut.get("threshold")
-    ranked = [] if by == "documents" else [numerals.size(cut[by]) if by == "bytes" and by in cut else cut.get(by)]
-    return ["all" if lowest is None else f"{lowest:.6f}", cut.get("documents"), *ranked]
 
 
 def _training(step: Told) -> str:

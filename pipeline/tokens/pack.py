@@ -1,7 +1,7 @@
 """Pack the documents that a plan takes into sequences of one length.
 
-Reads encoded documents, the plan and the mask; writes the files of `tokens.format`, and beside them the tokenizer.json
-if one is wired. Documents are chosen by
+Reads encoded documents, the plan, the mask and, where wired, the `buckets` that the plan knows as domains; writes the
+files of `tokens.format`, and beside them the tokenizer.json if one is wired. Documents are chosen by
 `tokens.selection`; every use of a document (pass, doc_id) goes to a window by hash, windows are packed best-fit one by
 one (`kernels.packing`), and a window's sequences are shuffled by hash. So the bytes depend on the documents, the plan,
 the length and the seed, and on no file or worker.
@@ -201,7 +201,7 @@ def pack(step: Step, params: PackParams) -> None:
     dtype = token_dtype(facts["vocab_size"])
     windows = step.partitions(sum(share.tokens for share in shares) * dtype.itemsize)
     chosen = Chosen(shares, found.cuts, params.seed, windows)
-    columns = {"tokens": ("doc_id", "domain", "length", "tokens"), "mask": ("keep",)}
+    columns = selection.columns(step, "tokens")
     blocks = step.scatter(partial(scatter_uses, chosen=chosen), columns=columns, partitions=windows)
     shape = Shape(packing.Shape(params.sequence_length, dtype, facts["eos_id"], facts["eos_id"]), params.seed)
     todo = [Task(part(window), payload=window) for window in range(windows)]
@@ -280,6 +280,6 @@ PACK = Stage(
     version=1,
     params=PackParams,
     inputs=("tokens", "plan"),
-    optional=("mask", "tokenizer"),
+    optional=("mask", "tokenizer", "buckets"),
     run=pack,
 )

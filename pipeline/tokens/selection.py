@@ -16,13 +16,12 @@ import pyarrow.compute as pc
 
 from pipeline.errors import DataError
 from pipeline.kernels import hashing
-from pipeline.schemas import doc_ids
+from pipeline.schemas import BUCKET, doc_ids, mixed_domains
 from pipeline.stage import Step
 
 STREAM = 0x9AC00000
 """The draws of pass e are of stream STREAM + e; no other purpose uses these streams."""
 BIN_BITS = 10
-COLUMNS = {"tokens": ("doc_id", "domain", "length"), "mask": ("keep",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +61,24 @@ def shares_of(plan: Mapping[str, Any]) -> list[Share]:
     return [Share(name, have, *(divmod(take, have) if have else (0, 0))) for name, have, take in parts]
 
 
+def columns(step: Step, *more: str) -> dict[str, tuple[str, ...]]:
+    """Return by role the columns that tell which documents are taken, and `more` of the tokens."""
+    buckets = {"buckets": (BUCKET,)} if "buckets" in step.inputs else {}
+    return {"tokens": ("doc_id", "domain", "length", *more), "mask": ("keep",), **buckets}
+
+
 def codes(batch: pa.RecordBatch, shares: list[Share]) -> np.ndarray:
-    """Return [N] int64, the place of each row's domain in `shares`.
+    """Return [N] int64, the place of each row's domain, or bucket of it, in `shares`; 0 of a dropped row of another.
 
     Raises:
         DataError: the plan has no such domain.
     """
-    found = pc.index_in(batch["domain"], pa.array([share.domain for share in shares], pa.string()))
-    if found.null_count:
-        name = batch["domain"].filter(found.is_null())[0].as_py()
+    domains = mixed_domains(batch)
+    found = pc.index_in(domains, pa.array([share.domain for share in shares], pa.string()))
+    if (unknown := pc.and_(found.is_null(), batch["keep"])).true_count:
+        name = domains.filter(unknown)[0].as_py()
         raise DataError(f"the plan knows no domain {name!r}: it was made from other documents; make it again")
-    return found.to_numpy().astype(np.int64)
+    return found.fill_null(0).to_numpy().astype(np.int64)
 
 
 def last_draws(batch: pa.RecordBatch, code: np.ndarray, shares: list[Share], seed: int) -> np.ndarray:
@@ -132,7 +138,9 @@ def select(step: Step, shares: list[Share], seed: int) -> Selection:
     Raises:
         DataError: the tokens are not those that the plan was made from.
     """
-    found: Survey | None = step.fold(partial(survey, shares=shares, seed=seed), lambda a, b: a + b, columns=COLUMNS)
+    found: Survey | None = step.fold(
+        partial(survey, shares=shares, seed=seed), lambda a, b: a + b, columns=columns(step)
+    )
     if found is None:
         raise DataError(f"{step.name}: the tokens have no shards; build them again")
     for share, tokens in zip(shares, found.tokens.sum(axis=1).tolist(), strict=True):
@@ -145,7 +153,7 @@ def select(step: Step, shares: list[Share], seed: int) -> Selection:
     sums = found.tokens.cumsum(axis=1)
     bins = [int(np.searchsorted(row, share.rest)) for row, share in zip(sums, shares, strict=True)]
     fn = partial(_within, shares=shares, seed=seed, bins=bins)
-    rows = step.fold(fn, lambda a, b: np.concatenate([a, b]), columns=COLUMNS)
+    rows = step.fold(fn, lambda a, b: np.concatenate([a, b]), columns=columns(step))
     assert rows is not None
     cuts, last_pass = [], []
     for code, share in enumerate(shares):

@@ -11,7 +11,9 @@ from pydantic import ValidationError
 
 from pipeline.errors import DataError, StageError
 from pipeline.quality.histogram import Histogram
-from pipeline.quality.select import SCHEMA, SELECT, SelectParams, select_batch
+from pipeline.quality.ranking import Learned
+from pipeline.quality.rules import SelectParams
+from pipeline.quality.select import SELECT, schema, select_batch
 from pipeline.schemas import mask
 from tests.conftest import documents_table, read, run_stage, write_corpus
 
@@ -171,14 +173,14 @@ def test_a_domain_cannot_be_both_kept_and_dropped():
 
 def test_an_empty_corpus_is_selected_from_without_complaint(tmp_path):
     inputs = corpora(tmp_path, [], 1)
-    assert read(select(tmp_path / "out", inputs, share=0.5)).schema.equals(SCHEMA)
+    assert read(select(tmp_path / "out", inputs, share=0.5)).schema.equals(schema(SelectParams(share=0.5)))
 
 
 def test_a_batch_function_needs_no_runner():
     table = documents_table([("a", "web"), ("b", "code")])
     batch = table.append_column("score", pa.array([0.2, 0.1], pa.float32()))
     batch = batch.append_column("keep", pa.array([True, True])).append_column("reason", pa.nulls(2, pa.string()))
-    out = select_batch(batch.to_batches()[0], SelectParams(threshold=0.5, exempt=("code",)), {})
+    out = select_batch(batch.to_batches()[0], SelectParams(threshold=0.5, exempt=("code",)), Learned())
     assert out["reason"].to_pylist() == ["low_quality", None]
 
 
