@@ -11,9 +11,21 @@ from typing import Any
 
 
 def checksum(path: Path) -> str:
-    """Return the first 128 bits of the sha256 of a file's bytes, in hex."""
+    """Return the first 128 bits of the sha256 of a file's bytes, in hex; of a folder, that of what lies in it.
+
+    A folder is a line for the name and checksum of every file below it, hidden ones left out; its own name and place,
+    times and owners are not in it.
+    """
+    if path.is_dir():
+        return hashlib.sha256("".join(_lines(path)).encode()).hexdigest()[:32]
     with path.open("rb") as file:
         return digest(file)
+
+
+def _lines(folder: Path) -> Iterator[str]:
+    paths = (Path(path).relative_to(folder) for path in files_below(folder))
+    for name in sorted(path.as_posix() for path in paths if not any(part.startswith(".") for part in path.parts)):
+        yield f"{checksum(folder / name)}  {name}\n"
 
 
 def digest(file: Any) -> str:

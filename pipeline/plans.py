@@ -18,6 +18,7 @@ from pipeline.road.expand import expand
 from pipeline.stage import Params, Stage
 
 FILE = "file:"
+FOLDER = "folder:"
 OUTSIDE = "build:"
 INGEST = "ingest"
 
@@ -26,9 +27,9 @@ INGEST = "ingest"
 class Planned:
     """One step with everything resolved.
 
-    `inputs` are role -> the step that plays it; `files` role -> the file that does; `outside` role -> the corpus of an
-    earlier build that does; `identities` what each of them is by content. They, the stage and the params make the
-    fingerprint, which names the folder.
+    `inputs` are role -> the step that plays it; `files` role -> the file or folder that does; `outside` role -> the
+    corpus of an earlier build that does; `identities` what each of them is by content. They, the stage and the params
+    make the fingerprint, which names the folder.
     """
 
     name: str
@@ -153,6 +154,8 @@ def _wired(
             raise ConfigError(f"{where}: {stage.name} has no such input{suggestion(role, list(roles))}")
         if reference.startswith(FILE):
             files[role] = _existing(Path(reference.removeprefix(FILE)), where)
+        elif reference.startswith(FOLDER):
+            files[role] = _existing_folder(Path(reference.removeprefix(FOLDER)), stage, role, where)
         elif reference.startswith(OUTSIDE):
             outside[role] = _of_build(reference.removeprefix(OUTSIDE), root, where)
         elif reference in done:
@@ -179,6 +182,14 @@ def _of_build(reference: str, root: Path, where: str) -> Corpus:
 def _existing(path: Path, where: str) -> Path:
     if not path.is_file():
         raise ConfigError(f"{where}: there is no file {path} (looked in {Path.cwd()})")
+    return path
+
+
+def _existing_folder(path: Path, stage: Stage, role: str, where: str) -> Path:
+    if not {role, f"{role.partition('.')[0]}.*"} & set(stage.folders):
+        raise ConfigError(f"{where}: {stage.name} takes no folder as {role}; name a step or file:PATH")
+    if not path.is_dir():
+        raise ConfigError(f"{where}: there is no folder {path} (looked in {Path.cwd()})")
     return path
 
 

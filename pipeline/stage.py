@@ -48,7 +48,8 @@ class Stage:
     files by role)` raises a PipelineError for what can be refused before anything runs. `gate(params, corpus)` does so
     for a finished corpus that nothing may be built on, each time it is used: a limit is no part of what the corpus is.
     `agree(params, inputs, outside)` does so for corpora of earlier builds that do not fit the steps they meet; inputs
-    are role -> (version, params) of a step. An optional role called `name.*` may be played by several: name.0 ...
+    are role -> (version, params) of a step. An optional role called `name.*` may be played by several: name.0 ... A
+    role in `folders` may be played by a folder, which then is a file in all that is said here.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Stage:
     check: Callable[[Any, Mapping[str, Path]], None] | None = None
     gate: Callable[[Any, Corpus], None] | None = None
     agree: Callable[[Any, Mapping[str, tuple[int, Mapping[str, Any]]], Mapping[str, Corpus]], None] | None = None
+    folders: tuple[str, ...] = ()
 
 
 @dataclass
@@ -95,11 +97,14 @@ class Step:
         """Return how many partitions hold `size` bytes at some 64 MiB each: a matter of the data, never of workers."""
         return int(max(1, min(MAX_PARTITIONS, -(-size // PARTITION_BYTES))))
 
-    def produce(self, fn: Callable[[Task, Attempt], Tally | None], todo: Sequence[Task]) -> Tally:
+    def produce(
+        self, fn: Callable[[Task, Attempt], Tally | None], todo: Sequence[Task], *, warm: bool = False
+    ) -> Tally:
         """Run tasks that write the corpus' files; return the sum of their tallies.
 
         `fn` writes under `attempt.path(name)`, names beginning with the task's key, and says `attempt.rows(name, n)`
-        of every file that is a shard. A step may produce more than once, under other keys.
+        of every file that is a shard. A step may produce more than once, under other keys. With `warm`, a process
+        keeps what `fn` loads (a model) for its next task and ends with the round.
 
         Raises:
             DataError: a key was used before; its task would be taken for done.
@@ -112,7 +117,14 @@ class Step:
         self.keys = LazySequence(
             count + len(todo), lambda index: before[index] if index < count else todo[index - count].key
         )
-        return self.foreman.run(fn, todo, round_name=DATA)
+        return self.foreman.run(fn, todo, round_name=DATA, warm=warm)
+
+    def shard_tasks(self, columns: Mapping[str, Sequence[str]], binding: str) -> Sequence[Task]:
+        """Return a task for each shard of the first role, for `produce`; `tasks.batches` reads its payload.
+
+        `binding` stands for all that the task's output depends on beside the shards' content.
+        """
+        return self._shard_tasks(columns, binding)
 
     def map_shards(
         self,

@@ -22,6 +22,8 @@ STAGES: dict[str, str] = {
     "dedup.cut": "pipeline.dedup.cut:CUT",
     "quality.train": "pipeline.quality.train:TRAIN",
     "quality.score": "pipeline.quality.score:SCORE",
+    "quality.losses": "pipeline.quality.losses:LOSSES",
+    "quality.strength": "pipeline.quality.strength:STRENGTH",
     "quality.select": "pipeline.quality.select:SELECT",
     "tokens.train": "pipeline.tokens.train:TRAIN",
     "tokens.encode": "pipeline.tokens.encode:ENCODE",
