@@ -25,6 +25,7 @@ STAGES: dict[str, str] = {
     "quality.losses": "pipeline.quality.losses:LOSSES",
     "quality.strength": "pipeline.quality.strength:STRENGTH",
     "quality.select": "pipeline.quality.select:SELECT",
+    "quality.verify": "pipeline.quality.verify:VERIFY",
     "tokens.train": "pipeline.tokens.train:TRAIN",
     "tokens.encode": "pipeline.tokens.encode:ENCODE",
     "tokens.pack": "pipeline.tokens.pack:PACK",

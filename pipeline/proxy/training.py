@@ -1,0 +1,105 @@
+"""Train a small model for an exact number of tokens, the same way every time.
+
+On a CPU one thread works, so that sums are added in one order: the same tokens, setting and seed give the same weights
+on the same kind of machine. Other processors and GPUs round otherwise, and a training carries that on.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from pipeline.kernels.permutation import key_of, permuted
+from pipeline.proxy.model import Decoder
+from pipeline.proxy.settings import Setting
+
+WARM_UP, LAST_RATE = 0.05, 0.1
+BETAS, DECAY, CLIP = (0.9, 0.95), 0.1, 1.0
+
+
+@contextmanager
+def repeatable() -> Iterator[None]:
+    """Compute with one thread and deterministic algorithms within; as before behind it."""
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(deterministic)
+
+
+def device() -> torch.device:
+    """Return the GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def in_half_precision(where: torch.device) -> torch.autocast:
+    """Return the context of a forward pass: bfloat16 on a GPU, float32 on a CPU."""
+    return torch.autocast(where.type, torch.bfloat16, enabled=where.type == "cuda")
+
+
+def stream(documents: Sequence[np.ndarray], length: int, order: Callable[[int], np.ndarray]) -> np.ndarray:
+    """Return the first `length` tokens of the documents read one after the other, epoch after epoch.
+
+    Args:
+        order: epoch -> places of all documents in the order in which they are read.
+
+    Raises:
+        ValueError: the documents hold no token.
+    """
+    if not sum(map(len, documents)):
+        raise ValueError("no token to train on")
+    parts: list[np.ndarray] = []
+    held = epoch = 0
+    while held < length:
+        for place in order(epoch):
+            parts.append(documents[place])
+            held += len(documents[place])
+            if held >= length:
+                break
+        epoch += 1
+    return np.concatenate(parts)[:length]
+
+
+def fitted(tokens: np.ndarray, setting: Setting, vocabulary: int, seed: int) -> Decoder:
+    """Return a model that has seen every token of `tokens` once, in rows of `context` in an order drawn from the seed.
+
+    Args:
+        tokens: [n * step_tokens + 1], each but the last one read and each but the first one predicted.
+    """
+    steps, context, where = setting.steps(len(tokens) - 1), setting.context, device()
+    model = Decoder(setting, vocabulary, seed).to(where)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), setting.learning_rate, betas=BETAS, weight_decay=DECAY, fused=True
+    )
+    rows = permuted(np.arange(steps * setting.batch), steps * setting.batch, key_of(seed))
+    for step in range(steps):
+        begins = rows[step * setting.batch : (step + 1) * setting.batch, None] * context
+        row_BT = torch.from_numpy(tokens[begins + np.arange(context + 1)].astype(np.int64)).to(where)
+        optimizer.param_groups[0]["lr"] = setting.learning_rate * rate(step, steps)
+        _learn(model, optimizer, row_BT, where)
+    return model.eval()
+
+
+def rate(step: int, steps: int) -> float:
+    """Return the share of the learning rate at a step: a short rise, then half a cosine down to a tenth."""
+    rise = max(1, round(steps * WARM_UP))
+    if step < rise:
+        return (step + 1) / rise
+    done = (step - rise) / max(1, steps - rise)
+    return LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _learn(model: Decoder, optimizer: torch.optim.Optimizer, row_BT: torch.Tensor, where: torch.device) -> None:
+    with in_half_precision(where):
+        logits = model(row_BT[:, :-1]).flatten(0, 1)
+    loss = functional.cross_entropy(logits.float(), row_BT[:, 1:].flatten())
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+    optimizer.step()

@@ -1,0 +1,133 @@
+"""Texts that a selection is meant for: read from files, one document a text, and drawn to a size.
+
+A file is Parquet or JSON Lines with a column of text, each row a document, or plain UTF-8 text (.txt, .md), one
+document. JSON Lines and text may be compressed (.gz, .zst).
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline import schemas
+from pipeline.errors import DataError
+from pipeline.kernels import hashing, whitespace
+
+STREAM = 0x7A46
+"""The draws of target documents."""
+LINES, TEXTS = (".jsonl", ".ndjson"), (".txt", ".md")
+PACKED = (".gz", ".zst")
+HELD_AT_MOST = 4
+"""Drawn texts are cut back to the size asked for when they are so many times larger."""
+
+Hash = tuple[int, int]
+
+
+class Drawn(NamedTuple):
+    """A target document: its draw, the hash of its words, and its text."""
+
+    draw: int
+    hash: Hash
+    text: str
+
+
+def drawn(path: Path, column: str, most_bytes: int, seed: int) -> list[Drawn]:
+    """Return different documents of a file in the order of their draws, with at most so many bytes of text.
+
+    The last one is cut to fit. Texts that differ in white space only are one.
+
+    Raises:
+        DataError: the file cannot be read, has no such column, or holds no text.
+    """
+    held: dict[Hash, Drawn] = {}
+    size = 0
+    for texts in batches(path, column):
+        for document in _documents(texts, seed):
+            size += 0 if document.hash in held else len(document.text.encode())
+            held.setdefault(document.hash, document)
+        if size > HELD_AT_MOST * most_bytes:
+            held = {document.hash: document for document in _within(held, most_bytes)}
+            size = most_bytes
+    if not held:
+        raise DataError(f"{path}: no text in column {column!r}; name other targets")
+    return _within(held, most_bytes)
+
+
+def hashes(texts: pa.Array) -> np.ndarray:
+    """Return uint64 [N, 2], equal for texts with the same words in the same order."""
+    return hashing.murmur128(*whitespace.collapse(*schemas.text_buffers(texts)))
+
+
+def batches(path: Path, column: str) -> Iterator[pa.Array]:
+    """Yield the texts of a file in batches.
+
+    Raises:
+        DataError: as `drawn`.
+    """
+    name = path.name.lower().removesuffix(PACKED[0]).removesuffix(PACKED[1])
+    try:
+        if name.endswith(LINES):
+            yield from _lines(path, column)
+        elif name.endswith(TEXTS):
+            yield pa.array([_opened(path).read().decode()], pa.large_string())
+        else:
+            yield from _rows(path, column)
+    except (OSError, ValueError) as error:  # Arrow's errors and those of decoding are ValueErrors
+        raise DataError(f"{path} cannot be read: {error}. Targets are Parquet, JSON Lines or UTF-8 text") from None
+
+
+def _rows(path: Path, column: str) -> Iterator[pa.Array]:
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        names = file.schema_arrow.names
+        if column not in names:
+            raise DataError(f"{path} has no column {column!r}; it has {', '.join(names)}. Name the column of the text")
+        for batch in file.iter_batches(1024, columns=[column]):
+            texts = batch[column]
+            if not (pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type)):
+                raise DataError(f"{path}: column {column!r} is {texts.type}, not text. Name the column of the text")
+            texts.validate(full=True)
+            yield texts.cast(pa.large_string())
+
+
+def _lines(path: Path, column: str) -> Iterator[pa.Array]:
+    for number, line in enumerate(_opened(path).read().decode().split("\n"), 1):
+        if not line.strip():
+            continue
+        row = json.loads(line)
+        text = row.get(column) if isinstance(row, dict) else None
+        if not isinstance(text, str):
+            raise DataError(f"{path}, line {number}: no text under {column!r}. Name the key of the text")
+        yield pa.array([text], pa.large_string())
+
+
+def _opened(path: Path) -> pa.NativeFile:
+    return pa.input_stream(path, compression="detect")
+
+
+def _documents(texts: pa.Array, seed: int) -> Iterator[Drawn]:
+    """Yield the texts that are not blank."""
+    texts = texts.drop_null()
+    filled = ~whitespace.blank(*schemas.text_buffers(texts))
+    hashes_N2 = hashes(texts)
+    draws = hashing.draw(seed, hashes_N2, STREAM)
+    for place in np.flatnonzero(filled).tolist():
+        low, high = hashes_N2[place].tolist()
+        yield Drawn(int(draws[place]), (low, high), texts[place].as_py())
+
+
+def _within(held: dict[Hash, Drawn], most_bytes: int) -> list[Drawn]:
+    """Return the documents with the smallest draws that fit; the last one is cut between two characters."""
+    chosen: list[Drawn] = []
+    left = most_bytes
+    for document in sorted(held.values()):
+        if left <= 0:
+            break
+        text = document.text.encode()[:left].decode(errors="ignore")
+        left -= len(document.text.encode())
+        if text.strip():
+            chosen.append(document._replace(text=text))
+    return chosen
