@@ -7,9 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import pipeline
-from pipeline.config import Profile, Recipe
+from pipeline.config import Profile
 from pipeline.errors import DataError
 from pipeline.mixture.plan import PLAN, PlanParams
+from pipeline.recipe import Recipe
 from pipeline.reporting.page import write_report
 from pipeline.schemas import mixed_domains
 from pipeline.tokens.loader import PackedDataset
