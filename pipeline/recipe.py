@@ -12,6 +12,10 @@ from pipeline.corpus import Frozen
 from pipeline.dedup import sensitivity
 from pipeline.dedup.sensitivity import Bands, Preset
 from pipeline.quality.labels import Labels
+from pipeline.quality.rules import SCORE, SelectParams
+
+STRENGTH = "strength"
+"""The column of quality.strength."""
 
 
 class Source(Frozen):
@@ -136,34 +140,90 @@ class Dedup(Frozen):
         return Bands(self.bands, self.rows) if self.bands and self.rows else sensitivity.DEFAULT
 
 
-class Quality(Frozen):
-    """A fastText classifier, trained here or brought along, and how much of its ranking is kept."""
+class FastText(Frozen):
+    """A fastText model brought along: its file, the label that is meant, and how it reads newlines."""
 
-    model: str | None = None
+    path: str
     label: str | None = None
+    newlines: Literal["space", "drop"] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_path(cls, value: Any) -> Any:
+        """Accept `name: path`."""
+        return {"path": value} if isinstance(value, str) else value
+
+
+class LanguageModels(Frozen):
+    """A ladder of language models, whose losses rank documents by predictive strength.
+
+    `models` are folders by name, `hub` models of the Hugging Face hub, `losses` Parquet files of losses made elsewhere;
+    `scores` is a table of what benchmarks say of the models. `read` holds further params of quality.losses, `strength`
+    those of quality.strength.
+    """
+
+    scores: str
+    models: dict[str, str] = {}
+    hub: tuple[dict[str, str], ...] = ()
+    losses: dict[str, str] = {}
+    read: dict[str, Any] = {}
+    strength: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _has_models(self) -> "LanguageModels":
+        if not (self.models or self.hub or self.losses):
+            raise ValueError("name `models` (folders), `hub` models or `losses` (Parquet files) to make a ladder of")
+        return self
+
+
+class Quality(SelectParams):
+    """What scores documents, and which of them are kept.
+
+    Scores come from fastText models (`model`, or several `models` by name; one trained here from `positive` and
+    `negative`), whose columns are `score` or called like the model; from a `ladder` of language models (`strength`);
+    and from the user's own columns. All other keys are those of quality.select.
+    """
+
+    model: FastText | None = None
+    models: dict[str, FastText] = {}
     positive: Labels | None = None
     negative: Labels | None = None
-    share: float | None = Field(None, gt=0, le=1)
-    threshold: float | None = Field(None, ge=0, le=1)
-    by: Literal["bytes", "tokens", "documents"] = "bytes"
-    scope: Literal["overall", "domain"] = "overall"
-    exempt: tuple[str, ...] = ()
-    label_only: tuple[str, ...] = ()
     train: dict[str, Any] = {}
+    ladder: LanguageModels | None = None
 
     def labels(self) -> dict[str, Labels]:
-        """Return the classes to train from, by name; none when a model is brought along."""
+        """Return the classes to train from, by name; none when no model is trained."""
         sides = {"positive": self.positive, "negative": self.negative}
         return {side: labels for side, labels in sides.items() if labels is not None}
 
+    def brought(self) -> dict[str, FastText]:
+        """Return the models that are brought along, by the column of their scores."""
+        return ({SCORE: self.model} if self.model else {}) | self.models
+
+    def scored(self) -> tuple[str, ...]:
+        """Return the columns of scores that steps of the build write."""
+        trained = (SCORE,) if self.labels() else ()
+        return (*trained, *self.brought(), *((STRENGTH,) if self.ladder else ()))
+
     @model_validator(mode="after")
-    def _one_of_each(self) -> "Quality":
-        if (self.model is None) == (self.positive is None and self.negative is None):
-            raise ValueError("give either `model` (a fastText .bin) or `positive` and `negative` to train one")
-        if self.model is None and (self.positive is None or self.negative is None):
+    def _scores_come_from_somewhere(self) -> "Quality":
+        if len(self.labels()) == 1:
             raise ValueError("training needs both `positive` and `negative`")
-        if (self.share is None) == (self.threshold is None):
-            raise ValueError("give exactly one of `share` (how much is kept) and `threshold` (the lowest score kept)")
+        if self.train and not self.labels():
+            raise ValueError("`train` speaks of a classifier trained here, but neither side has labels: name them")
+        names = self.scored()
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(
+                f"two models write the column {twice[0]!r}: train one or bring it as `model`, and give the others "
+                "names of their own under `models`"
+            )
+        if self.ranking == SCORE and SCORE not in names:
+            raise ValueError(
+                f"nothing writes the column {SCORE!r} to rank by: give `model`, or `positive` and `negative` to train "
+                "one, or say by which column to `rank`"
+            )
+        if any(labels.strength for labels in self.labels().values()) and self.ladder is None:
+            raise ValueError("a class is told by its strength, which a `ladder` of language models gives; name one")
         return self
 
 
@@ -228,9 +288,15 @@ class Recipe(Frozen):
             for name in names:
                 if name not in self.sources:
                     raise ValueError(f"{place}: no source is called {name!r}{suggestion(name, list(self.sources))}")
+        carried = [name for source in self.sources.values() for name in source.extra]
         for place, column in self._named_columns().items():
-            if not any(column in source.extra for source in self.sources.values()):
+            if column not in carried:
                 raise ValueError(f"{place}: no source carries a column {column!r}; name it in a source's `extra`")
+        scores = ["bytes", *(self.quality.scored() if self.quality else ())]
+        for column in self.quality.columns if self.quality else ():
+            if column not in (*scores, *carried):
+                hint = suggestion(column, [*scores, *carried])
+                raise ValueError(f"quality: no step and no source's `extra` has a column {column!r}{hint}")
         return self
 
     def _named_domains(self) -> dict[str, tuple[str, ...]]:
@@ -241,9 +307,12 @@ class Recipe(Frozen):
         if self.quality:
             quality = self.quality
             named |= {"quality.exempt": quality.exempt, "quality.label_only": quality.label_only}
+            named["quality.quotas"] = tuple(quality.quotas)
             named |= {f"quality.{side}": labels.domains for side, labels in quality.labels().items()}
         if self.mixture and isinstance(self.mixture.weights, dict):
-            named["mixture.weights"] = tuple(self.mixture.weights)
+            buckets = self.quality is not None and self.quality.buckets is not None
+            weights = self.mixture.weights
+            named["mixture.weights"] = tuple(name.rpartition("/")[0] if buckets else name for name in weights)
         return named
 
     def _named_columns(self) -> dict[str, str]:

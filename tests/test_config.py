@@ -84,8 +84,15 @@ def test_all_problems_are_told_at_once():
 @pytest.mark.parametrize(
     ("quality", "said"),
     [
-        ({"share": 0.5}, "give either `model`"),
-        ({"model": "m.bin", "positive": ["web"], "share": 0.5}, "give either `model`"),
+        ({"share": 0.5}, "nothing writes the column 'score' to rank by: give `model`"),
+        ({"model": "m", "positive": ["web"], "negative": ["w"], "share": 0.5}, "two models write the column 'score'"),
+        ({"models": {"a": "m.bin"}, "rank": "b", "share": 0.5}, "has a column 'b'.*there are a, bytes"),
+        ({"model": "m.bin", "train": {"epochs": 2}, "share": 0.5}, "`train` speaks of a classifier trained here"),
+        ({"model": "m.bin", "ladder": {"scores": "s.csv"}, "share": 0.5}, "to make a ladder of"),
+        (
+            {"positive": {"strength": {"min": 1}}, "negative": {"strength": "lowest"}, "share": 0.5},
+            "which a `ladder` of language models gives",
+        ),
         ({"positive": ["web"], "share": 0.5}, "training needs both"),
         ({"model": "m.bin"}, "exactly one of `share`"),
         ({"model": "m.bin", "share": 0.5, "threshold": 0.5}, "exactly one of `share`"),

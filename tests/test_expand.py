@@ -111,6 +111,44 @@ def test_the_seed_reaches_every_step_that_draws():
     }
 
 
+def test_a_ladder_of_language_models_teaches_the_classifier_that_scores():
+    ladder = {
+        "models": {"small": "s", "large": "l"},
+        "losses": {"old": "old.parquet"},
+        "scores": "scores.csv",
+        "read": {"stride": 64},
+        "strength": {"statistic": "spearman"},
+    }
+    labels = {"positive": {"strength": {"min": 1}}, "negative": {"strength": "lowest"}}
+    steps = expand(recipe(dedup={}, quality={"ladder": ladder, **labels, "share": 0.1}))
+    assert list(steps)[-5:] == ["losses", "strength", "model", "scores", "select"]
+    assert steps["losses"].inputs == {
+        "documents": "documents",
+        "mask": "near",
+        "model.small": "folder:s",
+        "model.large": "folder:l",
+        "losses.old": "file:old.parquet",
+    }
+    assert (steps["losses"].params["stride"], steps["losses"].params["seed"]) == (64, 7)
+    assert steps["strength"].inputs["scores"] == "file:scores.csv"
+    assert steps["model"].inputs["strength"] == "strength"
+    assert "scores.0" not in steps["select"].inputs
+    ranked = expand(recipe(quality={"ladder": ladder, "rank": "strength", "share": 0.1}))
+    assert ranked["select"].inputs == {"documents": "documents", "scores.0": "strength"}
+
+
+def test_several_models_are_scored_in_one_step_and_buckets_become_domains():
+    quality = QUALITY | {
+        "models": {"edu": {"path": "edu.bin", "label": "hq"}},
+        "ensemble": ["score", "edu"],
+        "buckets": 3,
+    }
+    steps = expand(recipe(quality=quality, tokens={}, mixture={"weights": {"web/0": 1, "good/2": 2}}))
+    assert steps["scores"].inputs == {"documents": "documents", "model.0": "model", "model.1": "file:edu.bin"}
+    assert [asked["name"] for asked in steps["scores"].params["models"]] == ["score", "edu"]
+    assert steps["plan"].inputs["buckets"] == steps["sequences"].inputs["buckets"] == "select"
+
+
 def test_where_the_files_lie_is_no_part_of_a_step():
     here = expand(Recipe(name="demo", sources={"web": "here"}))
     there = expand(Recipe(name="demo", sources={"web": "there"}))

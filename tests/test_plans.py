@@ -58,7 +58,7 @@ def test_a_file_counts_by_its_content(tmp_path):
     [
         (
             {"quality": {"model": "nowhere.bin", "share": 0.5}},
-            r"steps.scores.inputs.model: there is no file nowhere.bin",
+            r"steps.scores.inputs.model.0: there is no file nowhere.bin",
         ),
         ({"steps": {"x": {"stage": "dedup.exct"}}}, r"steps.x.stage: no stage is called 'dedup.exct'; did you mean"),
         ({"steps": {"x": {"stage": "dedup.exact"}}}, r"steps.x.inputs: dedup.exact also needs documents"),

@@ -3,6 +3,7 @@
 from typing import Any
 
 from pipeline.errors import ConfigError
+from pipeline.road.quality import score
 from pipeline.road.steps import Road
 
 
@@ -53,18 +54,13 @@ def _near(
 
 def _early_scores(road: Road) -> dict[str, str]:
     """Return who plays `scores` when the best score decides; the scores then come before deduplication."""
-    wanted, quality = road.recipe.dedup, road.recipe.quality
+    wanted, wanted_scores = road.recipe.dedup, road.recipe.quality
     if wanted is None or wanted.keep != "best_score" or wanted.column is not None:
         return {}
-    if quality is None or quality.model is None:
+    if wanted_scores is None or wanted_scores.labels() or not wanted_scores.brought():
         raise ConfigError(
             "dedup.keep: best_score needs scores before deduplication: a `dedup.column` that holds them, or a "
             "`quality.model` that was trained elsewhere"
         )
-    road.lay(
-        "scores",
-        "quality.score",
-        road.documents | {"model.0": f"file:{quality.model}"},
-        models=[{"label": quality.label}],
-    )
+    score(road, wanted_scores, {})
     return {"scores": "scores"}

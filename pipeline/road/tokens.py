@@ -28,8 +28,9 @@ def pack(road: Road) -> None:
     tokens, mixture = road.recipe.tokens, road.recipe.mixture
     assert tokens is not None
     weights: dict[str, Any] = mixture.model_dump(mode="json") if mixture else {}
-    road.lay("plan", "mixture.plan", {"tokens": "tokens"} | road.mask, **weights)
-    roles = {"tokens": "tokens", "plan": "plan"} | _tokenizer(road.recipe) | road.mask
+    buckets = {"buckets": "select"} if road.recipe.quality and road.recipe.quality.buckets else {}
+    road.lay("plan", "mixture.plan", {"tokens": "tokens"} | road.mask | buckets, **weights)
+    roles = {"tokens": "tokens", "plan": "plan"} | _tokenizer(road.recipe) | road.mask | buckets
     road.lay("sequences", "tokens.pack", roles, sequence_length=tokens.sequence_length, seed=road.recipe.seed)
     for name in tokens.export:
         road.lay(name, f"tokens.{name}", {"sequences": "sequences"})
