@@ -227,13 +227,13 @@ def test_identity_is_pinned(raw, tmp_path):
         "similar": "d2f1d29f",
         "near": "20866ba1",
         "tokenizer": "c282bdcd",
-        "model": "8f7507a4",
-        "scores": "f525733a",
-        "select": "467e332b",
-        "tokens": "cdc0e30a",
-        "plan": "74fae3a6",
-        "sequences": "22a37728",
-        "megatron": "f6fca6ba",
+        "model": "67ddf74d",
+        "scores": "806637ca",
+        "select": "c741e05b",
+        "tokens": "e2f2d2fa",
+        "plan": "77ef6984",
+        "sequences": "a336133a",
+        "megatron": "e3e2b557",
     }
 
 
