@@ -26,6 +26,7 @@ STAGES: dict[str, str] = {
     "quality.strength": "pipeline.quality.strength:STRENGTH",
     "quality.select": "pipeline.quality.select:SELECT",
     "quality.verify": "pipeline.quality.verify:VERIFY",
+    "quality.decontaminate": "pipeline.quality.decontaminate:DECONTAMINATE",
     "tokens.train": "pipeline.tokens.train:TRAIN",
     "tokens.encode": "pipeline.tokens.encode:ENCODE",
     "tokens.pack": "pipeline.tokens.pack:PACK",
