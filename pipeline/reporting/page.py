@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline import builds, store
-from pipeline.reporting import duplication, markup, numerals, provenance, quality, road, selection, training
+from pipeline.reporting import duplication, markup, numerals, provenance, quality, road, selection, strength, training
 from pipeline.reporting.evidence import Evidence
 from pipeline.reporting.excerpts import Excerpts
 from pipeline.reporting.plain import escaped
@@ -39,6 +39,7 @@ def _sections(evidence: Evidence, excerpts: Excerpts) -> Iterator[str]:
     yield road.dropped(evidence)
     yield duplication.duplicates(evidence, excerpts)
     yield quality.quality(evidence)
+    yield strength.strength(evidence)
     yield selection.selection(evidence)
     yield training.lengths(evidence)
     yield training.tokens(evidence)
