@@ -1,19 +1,18 @@
-"""The section on quality: the classifier, the scores it gave, and what was cut away."""
+"""The section on quality: the scores that documents got, and what was cut away."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from pipeline.reporting import markup, numerals
-from pipeline.reporting.evidence import Evidence, Told, mapping
+from pipeline.reporting.evidence import Evidence, mapping
 from pipeline.reporting.plots import Mark, ridges
 
-TRAIN, SCORE, SELECT = "quality.train", "quality.score", "quality.select"
-TRAINED_ON = ("documents_found", "bytes_found", "held_out_documents")
+SCORE, SELECT = "quality.score", "quality.select"
 
 
 def quality(evidence: Evidence) -> str:
-    """Return the classifier, the scores by domain and the cut; nothing where the build has none."""
-    steps = list(evidence.of_stage(TRAIN, SCORE, SELECT))
+    """Return the scores by domain and the cut; nothing where the build has none."""
+    steps = list(evidence.of_stage(SCORE, SELECT))
     if not steps:
         return ""
     return markup.section(
@@ -23,16 +22,11 @@ def quality(evidence: Evidence) -> str:
         markup.tiles(_quality_tiles(evidence)),
         _scores(evidence),
         _cuts(evidence),
-        *(_training(step) for step in evidence.of_stage(TRAIN)),
     )
 
 
 def _quality_tiles(evidence: Evidence) -> dict[str, tuple[str, str]]:
     tiles = {}
-    for step in evidence.of_stage(TRAIN):
-        area, judged = step.facts.get("held_out_auc"), mapping(step.facts, "held_out_documents")
-        if isinstance(area, float):
-            tiles["held-out AUC"] = (f"{area:.4f}", f"on {numerals.count(sum(judged.values()))} documents")
     for step in evidence.of_stage(SELECT):
         books = step.books
         share, threshold = step.params.get("share"), step.params.get("threshold")
@@ -90,11 +84,3 @@ def _cut(cut: Mapping[str, Any], by: str) -> list[markup.Cell]:
     lowest = cut.get("threshold")
     ranked = [] if by == "documents" else [numerals.size(cut[by]) if by == "bytes" and by in cut else cut.get(by)]
     return ["all" if lowest is None else f"{lowest:.6f}", cut.get("documents"), *ranked]
-
-
-def _training(step: Told) -> str:
-    found, size, held = (mapping(step.facts, name) for name in TRAINED_ON)
-    rows = [[name, found[name], numerals.size(size.get(name, 0)), held.get(name)] for name in found]
-    head = ("class", "documents found", "text found", "documents held out")
-    rest = {n.replace("_", " "): v for n, v in step.facts.items() if n not in (*TRAINED_ON, "held_out_auc")}
-    return markup.words("The classifier", "h3") + markup.table(head, rows) + markup.pairs(rest)
