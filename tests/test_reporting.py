@@ -18,7 +18,7 @@ from pipeline.reporting.evidence import Evidence
 from pipeline.reporting.excerpts import CHARACTERS, ELSEWHERE, GONE, Excerpts, Quoted
 from pipeline.reporting.flow import State, flow
 from pipeline.reporting.page import page, write_report
-from pipeline.reporting.plots import Bar, Mark, Row
+from pipeline.reporting.plots import Bar, Line, Mark, Row, lines
 from tests.conftest import documents_table, write_documents
 from tests.reported import build, road, step
 
@@ -73,6 +73,7 @@ def test_the_whole_road_has_every_section(whole):
         "The road at a glance",
         "What was dropped, and why",
         "Duplicates",
+        "The classifier",
         "Quality",
         "Selection",
         "Document lengths",
@@ -463,3 +464,36 @@ def test_a_long_road_cuts_its_names_and_not_its_numbers():
     texts = [e.text for e in ElementTree.fromstring(flow("t", states, {"a": "d0"})).iter() if e.tag.endswith("text")]
     assert all(len(text) <= 8 for text in texts)
     assert texts.count("60 B") == 1
+
+
+def test_the_classifier_is_told_by_its_held_out_part(whole):
+    section = re.search(r'<section id="classifier">.*?</section>', whole, re.S)[0]
+    for said in ("0.9731", "on 605 documents", "0.5512", "best 10%", "98.8%", "theorem 1", "lol 30"):
+        assert said in section
+    assert "0.0700 before calibration" in section
+    assert "theorem 31" not in section
+    pictures_of = [picture[0].text for picture in pictures(section)]
+    assert pictures_of == ["Positive documents among those that would be kept", "Calibration"]
+    assert "Caution" not in section
+
+
+def test_a_classifier_that_only_knows_lengths_is_pointed_out(tmp_path):
+    steps = road()
+    facts = steps["model"].facts | {"warning": "it is hardly better than a <ruler>"}
+    steps["model"] = steps["model"].model_copy(update={"facts": facts})
+    assert "Caution: it is hardly better than a &lt;ruler&gt;." in told(tmp_path, steps)
+
+
+def test_a_classifier_that_noted_little_is_told_by_that(tmp_path):
+    steps = road()
+    steps["model"] = steps["model"].model_copy(update={"facts": {"held_out_auc": None, "calibration": {"curve": []}}})
+    html = told(tmp_path, steps)
+    assert Checker(html).open == []
+    assert "The classifier" in html
+
+
+def test_a_score_that_means_what_it_says_lies_on_the_diagonal():
+    picture = lines("x", [Line("one", "d0", ((0.0, 0.0, ""), (0.5, 0.5, ""), (1.0, 1.0, "")))], axes=("a", "b"))
+    diagonal = re.search(r'<line x1="([^"]*)" y1="([^"]*)" x2="([^"]*)" y2="([^"]*)" class="even"/>', picture).groups()
+    path = re.search(r'<path d="M([^"]*)" class="d0 thread">', picture)[1]
+    assert [tuple(point.split(",")) for point in path.split("L")][::2] == [diagonal[:2], diagonal[2:]]

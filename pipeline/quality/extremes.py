@@ -38,7 +38,8 @@ def keys(strengths_N: np.ndarray, ids_N2: np.ndarray, seed: int, *, falling: boo
     `strengths_N` is float32 in [0, 1]; what the key of an unknown one (NaN) is does not matter.
     """
     rising = (strengths_N + np.float32(0)).astype(np.float32).view(np.uint32).astype(np.uint64)  # -0.0 is 0.0
-    return np.stack([TOP - rising if falling else rising, draw(seed, ids_N2, TIES)])
+    draws = draw(seed, ids_N2, TIES)
+    return np.stack([TOP - rising, ~draws] if falling else [rising, draws])  # so two halves have nothing in common
 
 
 def by_digit(keys_2N: np.ndarray, known: tuple[int, ...]) -> Histogram:

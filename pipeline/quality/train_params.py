@@ -12,8 +12,8 @@ CLASSES = ("positive", "negative")
 
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "ours": {
-        "learning_rate": (0.25, 1.0, 4.0),
-        "epochs": (3, 7),
+        "learning_rate": (0.1, 0.5, 2.0, 8.0),  # clean labels want a high one, wrong labels a low one
+        "epochs": (5,),
         "word_ngrams": (2,),
         "bucket": 1 << 19,
         "min_count": 2,
@@ -93,7 +93,7 @@ class TrainParams(Params):
     @model_validator(mode="after")
     def _classes_differ(self) -> "TrainParams":
         both = sorted(set(self.positive.domains) & set(self.negative.domains))
-        if both and not self.positive.strength and not self.negative.strength:
+        if both and not (self.positive.strength and self.negative.strength):
             raise ValueError(f"the domains {both} are both positive and negative; name each in one class")
         if self.positive.strength and self.positive.strength.lowest:
             raise ValueError("`lowest` means as many as there are positive documents; it is for `negative`")

@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.dedup.sensitivity import chance
 from pipeline.places import Place
 from pipeline.reporting import markup, numerals
-from pipeline.reporting.evidence import Evidence, Told, mapping
+from pipeline.reporting.evidence import Evidence, Told, listed, mapping
 from pipeline.reporting.excerpts import Excerpts, Quoted
 from pipeline.reporting.plots import Bar, Mark, Row, curve, stacked
 
@@ -67,19 +67,13 @@ def quoted(evidence: Evidence) -> Iterator[Quoted]:
     for step, example in _chosen(evidence):
         yield from (_quoted(step, example), _quoted(step, example, "keeper_"))
     for step in evidence.of_stage(MATCH):
-        yield from (_quoted(step, key) for key in _listed(step, "hot_keys")[:HOT_KEYS])
+        yield from (_quoted(step, key) for key in listed(step.facts, "hot_keys")[:HOT_KEYS])
 
 
 def _quoted(step: Told, where: Mapping[str, Any], prefix: str = "") -> Quoted:
     shard, row = where.get(f"{prefix}shard"), where.get(f"{prefix}row")
     place = Place(shard, row) if isinstance(shard, str) and isinstance(row, int) else None
     return Quoted(step.manifest.inputs.get("documents", ""), place)
-
-
-def _listed(step: Told, name: str) -> list[Mapping[str, Any]]:
-    """Return the fact of this name if it is there and a list of objects, else an empty one."""
-    value = step.facts.get(name)
-    return [part for part in value if isinstance(part, Mapping)] if isinstance(value, Sequence) else []
 
 
 def _first(evidence: Evidence, stage: str, *needed: str) -> Told | None:
@@ -182,13 +176,13 @@ def _lower_end(name: str) -> tuple[float, bool]:
 
 def _passages(step: Told) -> str:
     """Return the passages that most documents had, which were cut out."""
-    rows = [[passage["text"], passage["documents"]] for passage in _listed(step, "most_frequent")]
+    rows = [[passage["text"], passage["documents"]] for passage in listed(step.facts, "most_frequent")]
     return markup.table(("passage cut out", "documents that had it"), rows) if rows else ""
 
 
 def _hot_keys(step: Told, excerpts: Excerpts) -> str:
     """Return the keys that most documents share, each with the beginning of the best of them."""
-    hottest = _listed(step, "hot_keys")[:HOT_KEYS]
+    hottest = listed(step.facts, "hot_keys")[:HOT_KEYS]
     if not hottest:
         return ""
     said = (
@@ -255,7 +249,7 @@ def _chosen(evidence: Evidence) -> list[tuple[Told, Mapping[str, Any]]]:
     chosen = []
     for stage, most in EXAMPLES.items():
         for step in evidence.of_stage(stage):
-            examples = sorted(_listed(step, "examples"), key=partial(_by_loss, mapping(step.facts, "sources")))
+            examples = sorted(listed(step.facts, "examples"), key=partial(_by_loss, mapping(step.facts, "sources")))
             across = [example for example in examples if example["domain"] != example["keeper_domain"]][: most // 2]
             within = [example for example in examples if example["domain"] == example["keeper_domain"]]
             chosen += [(step, example) for example in [*across, *within][:most]]

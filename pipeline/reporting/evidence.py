@@ -1,6 +1,6 @@
 """What a report is told from: the manifest of every step of a build, in the order they ran, and its record."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -104,3 +104,9 @@ def mapping(facts: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """Return the fact of this name if it is there and a mapping, else an empty one."""
     value = facts.get(name)
     return value if isinstance(value, Mapping) else {}
+
+
+def listed(facts: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    """Return the fact of this name if it is there and a list of objects, else an empty one."""
+    value = facts.get(name)
+    return [part for part in value if isinstance(part, Mapping)] if isinstance(value, Sequence) else []

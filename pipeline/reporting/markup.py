@@ -92,6 +92,11 @@ def beside(left: tuple[str, str], right: tuple[str, str]) -> str:
     return f'<div class="beside">{sides}</div>'
 
 
+def columns(*parts: str) -> str:
+    """Return parts side by side where there is room; empty ones fall out."""
+    return f'<div class="two">{"".join(f"<div>{part}</div>" for part in parts if part)}</div>'
+
+
 def _row(cells: Sequence[Cell], left: int) -> str:
     return f"<tr>{''.join(_cell(cell, i, left) for i, cell in enumerate(cells))}</tr>"
 

@@ -1,7 +1,7 @@
 """The report: one HTML file with everything in it, made from the manifests of a build.
 
-Of the documents it quotes the beginnings of a few duplicates, no more. No script, no font, no picture from elsewhere,
-no date: the same build gives the same bytes.
+Of the documents it quotes the beginnings of a few, no more: duplicates, and the ends of a classifier's scores. No
+script, no font, no picture from elsewhere, no date: the same build gives the same bytes.
 """
 
 import re
@@ -9,7 +9,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline import builds, store
-from pipeline.reporting import duplication, markup, numerals, provenance, quality, road, selection, strength, training
+from pipeline.reporting import (
+    classifier,
+    duplication,
+    markup,
+    numerals,
+    provenance,
+    quality,
+    road,
+    selection,
+    strength,
+    training,
+)
 from pipeline.reporting.evidence import Evidence
 from pipeline.reporting.excerpts import Excerpts
 from pipeline.reporting.plain import escaped
@@ -28,7 +39,7 @@ def write_report(build: builds.Build, path: Path | None = None) -> Path:
     """
     path = path or build.folder / REPORT
     evidence = Evidence.of(build)
-    excerpts = Excerpts.of(build, duplication.quoted(evidence))
+    excerpts = Excerpts.of(build, (*duplication.quoted(evidence), *classifier.quoted(evidence)))
     store.write_atomic(path, page(evidence, excerpts))
     return path
 
@@ -38,8 +49,9 @@ def _sections(evidence: Evidence, excerpts: Excerpts) -> Iterator[str]:
     yield road.at_a_glance(evidence)
     yield road.dropped(evidence)
     yield duplication.duplicates(evidence, excerpts)
-    yield quality.quality(evidence)
     yield strength.strength(evidence)
+    yield classifier.classifier(evidence, excerpts)
+    yield quality.quality(evidence)
     yield selection.selection(evidence)
     yield training.lengths(evidence)
     yield training.tokens(evidence)

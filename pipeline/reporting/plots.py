@@ -42,6 +42,15 @@ class Mark:
     name: str
 
 
+@dataclass(frozen=True)
+class Line:
+    """A line through points (x, y, what is said of it), each from 0 to 1."""
+
+    name: str
+    tone: str
+    points: tuple[tuple[float, float, str], ...]
+
+
 def stacked(title: str, rows: Sequence[Row], *, whole: float | None = None) -> str:
     """Return one horizontal bar a row, its parts end to end.
 
@@ -144,25 +153,66 @@ def curve(
     points: int = 120,
 ) -> str:
     """Return the graph of a function from 0..1 to 0..1, with the place of `mark` and its value pointed out."""
-    width, height, left, low = 460.0, 250.0, 52.0, 40.0
-    across, up = width - left - 16, height - low - 20
-
-    def at(x: float) -> tuple[float, float]:
-        return left + x * across, height - low - function(x) * up
-
-    drawn = []
-    for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
-        x, y = left + tick * across, height - low - tick * up
-        drawn += [svg.line(left, y, left + across, y), svg.label(left - 8, y + 4, f"{tick:g}", "axis", "end")]
-        drawn.append(svg.label(x, height - low + 16, f"{tick:g}", "axis", "middle"))
-    drawn.append(svg.path(svg.polyline([at(i / points) for i in range(points + 1)]), "stroke"))
+    square = _Square(axes)
+    at = square.at
+    drawn = [
+        *square.grid(),
+        svg.path(svg.polyline([at(i / points, function(i / points)) for i in range(points + 1)]), "stroke"),
+    ]
     told = ""
     if mark:
-        x, y = at(mark.x)
+        x, y = at(mark.x, function(mark.x))
+        floor = at(0, 0)[1]
         told = f"at {mark.x:g}: {function(mark.x):.4f}"
-        drawn += [svg.line(x, 12, x, height - low, "mark"), f'<circle cx="{x:.2f}" cy="{y:.2f}" r="4" class="spot"/>']
+        drawn += [svg.line(x, 12, x, floor, "mark"), f'<circle cx="{x:.2f}" cy="{y:.2f}" r="4" class="spot"/>']
         for line, words in enumerate((f"{axes[1]} {function(mark.x):.4f}", mark.name)):
-            drawn.append(svg.label(x - 8, height - low - 8 - 16 * line, words, "pointed", "end"))
-    drawn.append(svg.label(left + across / 2, height - 6, axes[0], "axis", "middle"))
-    drawn.append(svg.label(left, 12, axes[1], "axis"))
-    return svg.picture(width, height, title, told, drawn)
+            drawn.append(svg.label(x - 8, floor - 8 - 16 * line, words, "pointed", "end"))
+    return svg.picture(square.width, square.height, title, told, [*drawn, *square.words()])
+
+
+def lines(title: str, series: Sequence[Line], *, axes: tuple[str, str]) -> str:
+    """Return lines through points in the unit square, and its diagonal."""
+    square = _Square(axes)
+    drawn = [*square.grid(), svg.line(*square.at(0, 0), *square.at(1, 1), "even")]
+    for line in reversed(series):
+        places = [square.at(x, y) for x, y, _ in line.points]
+        drawn.append(svg.path(svg.polyline(places), f"{line.tone} thread") if places else "")
+        for (x, y), (score, share, said) in zip(places, line.points, strict=True):
+            drawn.append(svg.rect(x - 3.5, y - 3.5, 7, 7, line.tone, f"{line.name}, {score:.3f}: {share:.3f}, {said}"))
+    told = "; ".join(f"{n.name}: {', '.join(f'{x:.2f} {y:.2f}' for x, y, _ in n.points)}" for n in series)
+    return svg.picture(square.width, square.height, title, told, [*drawn, *square.words()])
+
+
+@dataclass(frozen=True)
+class _Square:
+    """A picture of 0..1 by 0..1 with its grid and the names of its axes."""
+
+    axes: tuple[str, str]
+    width: float = 460.0
+    height: float = 250.0
+    left: float = 52.0
+    low: float = 40.0
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """Return where a point lies."""
+        across, up = self.width - self.left - 16, self.height - self.low - 20
+        return self.left + x * across, self.height - self.low - y * up
+
+    def grid(self) -> list[str]:
+        """Return a line across and the numbers at every quarter."""
+        drawn = []
+        for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
+            x, y = self.at(tick, tick)
+            drawn += [
+                svg.line(self.left, y, self.at(1, 0)[0], y),
+                svg.label(self.left - 8, y + 4, f"{tick:g}", "axis", "end"),
+            ]
+            drawn.append(svg.label(x, self.height - self.low + 16, f"{tick:g}", "axis", "middle"))
+        return drawn
+
+    def words(self) -> list[str]:
+        """Return the names of the axes."""
+        return [
+            svg.label(self.at(0.5, 0)[0], self.height - 6, self.axes[0], "axis", "middle"),
+            svg.label(self.left, 12, self.axes[1], "axis"),
+        ]

@@ -1,38 +1,26 @@
-"""The section on quality: the classifier and the scores it gave."""
+"""The section on quality: the scores that documents got."""
 
 from collections.abc import Mapping
 
-from pipeline.reporting import markup, numerals
-from pipeline.reporting.evidence import Evidence, Told, mapping
+from pipeline.reporting import markup
+from pipeline.reporting.evidence import Evidence, mapping
 from pipeline.reporting.plots import Mark, ridges
 
-TRAIN, SCORE, SELECT = "quality.train", "quality.score", "quality.select"
-TRAINED_ON = ("documents_found", "bytes_found", "held_out_documents")
+SCORE, SELECT = "quality.score", "quality.select"
 SHOWN_LABELS = 12
 
 
 def quality(evidence: Evidence) -> str:
-    """Return the classifier and the scores by domain; nothing where the build has none."""
-    steps = list(evidence.of_stage(TRAIN, SCORE))
+    """Return the scores by domain; nothing where the build has none."""
+    steps = list(evidence.of_stage(SCORE))
     if not steps:
         return ""
     return markup.section(
         "quality",
         "Quality",
         "A fastText classifier scores every document.",
-        markup.tiles(_quality_tiles(evidence)),
         _scores(evidence),
-        *(_training(step) for step in evidence.of_stage(TRAIN)),
     )
-
-
-def _quality_tiles(evidence: Evidence) -> dict[str, tuple[str, str]]:
-    tiles = {}
-    for step in evidence.of_stage(TRAIN):
-        area, judged = step.facts.get("held_out_auc"), mapping(step.facts, "held_out_documents")
-        if isinstance(area, float):
-            tiles["held-out AUC"] = (f"{area:.4f}", f"on {numerals.count(sum(judged.values()))} documents")
-    return tiles
 
 
 def _scores(evidence: Evidence) -> str:
@@ -95,11 +83,3 @@ def _thresholds(evidence: Evidence) -> tuple[float | None, dict[str, float]]:
         by_domain = step.params.get("scope") == "domain" or step.params.get("quotas")
         return (None, known) if by_domain else (known.get("overall"), {})
     return None, {}
-
-
-def _training(step: Told) -> str:
-    found, size, held = (mapping(step.facts, name) for name in TRAINED_ON)
-    rows = [[name, found[name], numerals.size(size.get(name, 0)), held.get(name)] for name in found]
-    head = ("class", "documents found", "text found", "documents held out")
-    rest = {n.replace("_", " "): v for n, v in step.facts.items() if n not in (*TRAINED_ON, "held_out_auc")}
-    return markup.words("The classifier", "h3") + markup.table(head, rows) + markup.pairs(rest)

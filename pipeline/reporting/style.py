@@ -15,7 +15,10 @@ _DARK = """
 """
 
 _NAMES = [*(f"d{i}" for i in range(10)), "dx", *(f"r{i}" for i in range(8)), "keep", "want"]
-_TONES = "".join(f".{name}{{fill:var(--{name});background-color:var(--{name})}}" for name in _NAMES)
+_TONES = "".join(
+    f".{name}{{fill:var(--{name});background-color:var(--{name})}}svg .{name}.thread{{stroke:var(--{name})}}"
+    for name in _NAMES
+)
 
 _PAGE = """
 *{box-sizing:border-box}
@@ -50,8 +53,9 @@ svg .num,svg .axis{fill:var(--soft);font-size:11.5px}
 svg .strong{font-weight:600;font-size:12.5px}
 svg .pointed{fill:var(--ink);font-weight:600;font-size:11.5px}
 svg .rule{stroke:var(--rule);stroke-width:1}
-svg .mark{stroke:var(--ink);stroke-width:1.25;stroke-dasharray:4 3}
+svg .mark,svg .even{stroke:var(--ink);stroke-width:1.25;stroke-dasharray:4 3}
 svg .stroke{fill:none;stroke:var(--accent);stroke-width:2.25;stroke-linejoin:round}
+svg .thread{fill:none;stroke-width:2;stroke-linejoin:round}
 svg .spot{fill:var(--accent);stroke:var(--paper);stroke-width:1.5}
 svg .kept{fill-opacity:.38}
 svg .gone{fill-opacity:.16}
