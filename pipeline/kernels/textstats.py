@@ -81,16 +81,16 @@ _LINES, _BULLETS, _ELLIPSIS_LINES, _NEWLINES, _PARAGRAPHS, _RUNS, _TOP, _REPEATE
     27,
 )
 _HASH, _DOT, _DASH, _ELLIPSIS, _BULLET, _FEED, _RETURN = (ord(c) for c in "#.-…•\n\r")
-_BASE = repeats.BASE
+_ENDS = WHITE | PUNCT | ALONE
 _EXACT_BYTES = 1 << 20
 
 
 class Scratch(NamedTuple):
-    """Room for one document: sums and ends are the hashes and the lengths of all words before, written together."""
+    """Room for one document; J bytes of words written together, and a few for reading past their end."""
 
-    words: np.ndarray  # uint64 [W]
-    sums: np.ndarray  # uint64 [W + 1]
-    ends: np.ndarray  # int64 [W + 1]
+    joined: np.ndarray  # uint8 [J]
+    at: np.ndarray  # int64 [W + 1]: where each word begins in joined, and the last one ends
+    ends: np.ndarray  # int64 [W + 1]: the characters of all words before it
     line_begins: np.ndarray  # int64 [L]
     line_ends: np.ndarray  # int64 [L]
     line_characters: np.ndarray  # int64 [L]
@@ -125,20 +125,21 @@ def count(
     data, offsets = read_only(np.ascontiguousarray(data)), read_only(offsets)
     keep = np.ones(len(offsets) - 1, np.bool_) if keep is None else np.ascontiguousarray(keep, np.bool_)
     table = kinds(stops)
+    size = int(np.diff(offsets).max(initial=1))
     words, lines = _most(data, offsets, keep, table)
     counts_NC = np.zeros((len(keep), len(COUNTS)), np.int64)
     _count_all(
         data, offsets, keep, table, _stop_table(stop_words), short, repetitions,
-        _scratch(words, lines), repeats.room(words, lines), counts_NC,
+        _scratch(size, words, lines), repeats.room(size, words, lines), counts_NC,
     )  # fmt: skip
     return counts_NC
 
 
-def _scratch(words: int, lines: int) -> Scratch:
+def _scratch(size: int, words: int, lines: int) -> Scratch:
     return Scratch(
-        np.empty(words, np.uint64),
-        np.empty(words + 1, np.uint64),
-        np.empty(words + 1, np.int64),
+        np.empty(size + repeats.PREFIX, np.uint8),
+        np.zeros(words + 1, np.int64),
+        np.zeros(words + 1, np.int64),
         np.empty(lines, np.int64),
         np.empty(lines, np.int64),
         np.empty(lines, np.int64),
@@ -149,11 +150,9 @@ def _scratch(words: int, lines: int) -> Scratch:
 def _stop_table(stop_words: Sequence[str]) -> np.ndarray:
     """Return the hashes of the words in a table of at most half load, zero where it is free."""
     slots = np.zeros(1 << max(4, (2 * len(stop_words)).bit_length()), np.uint64)
-    for word in dict.fromkeys(stop_words):
-        hash_ = 0
-        for letter in word:
-            hash_ = (hash_ * int(_BASE) + ord(letter) + 1) & (1 << 64) - 1
-        repeats.insert(slots, np.uint64(hash_))
+    for word in stop_words:
+        text = word.encode()
+        repeats.insert(slots, np.frombuffer(text + bytes(repeats.PREFIX), np.uint8), len(text))
     return slots
 
 
@@ -190,49 +189,45 @@ def _count_all(data, offsets, keep, kinds, stop_table, short, repetitions, scrat
             repeats.paragraphs(data, offsets[d], offsets[d + 1], kinds, scratch.line_begins, scratch.line_ends,
                                lines, room, row[_PARAGRAPHS:_PARAGRAPHS + 3])  # fmt: skip
             words = row[_WORDS]
-            row[_STOP] = repeats.intern(scratch.words, words, stop_table, room)
+            row[_STOP] = repeats.intern(scratch.joined, scratch.at, words, stop_table, room)
             if repetitions:
                 repeats.top_grams(scratch.ends, words, room, row[_TOP : _TOP + 3])
-                repeats.repeated_grams(scratch.sums, scratch.ends, words, room, row[_REPEATED : _REPEATED + 6])
+                repeats.repeated_grams(scratch.joined, scratch.at, scratch.ends, words, room,
+                                       row[_REPEATED : _REPEATED + 6])  # fmt: skip
 
 
 @njit(cache=True, nogil=True)
 def _scan(data, begin, end, kinds, scratch, row):
     """Write the words and the lines of one document and count what needs no memory; return how many lines."""
-    i, characters, line, first_of_line = begin, np.int64(0), np.int64(0), np.int64(0)
+    joined, at, ends = scratch.joined, scratch.at, scratch.ends
+    i, j, n, black, white, line = begin, np.int64(0), np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+    shown, shown_feed, black_end = np.int64(-1), np.int64(-1), begin  # a line's first letter, the last one's end
+    break_begin, first_of_line = begin, np.int64(0)
     scratch.line_begins[0] = begin
-    shown, shown_feed, black_end = (
-        np.int64(-1),
-        np.int64(-1),
-        begin,
-    )  # where a line's first letter is; the last one's end
-    break_begin = begin
     while i < end:
         code, width = character(data, i)
-        kind = kinds[code]
+        kind = kinds[np.uint64(code)]
         if kind & WHITE == 0:
-            if shown < 0:
-                shown = i
-            if shown_feed < 0:
-                shown_feed = i
-            i, characters = _chunk(data, i, end, kinds, characters, scratch, row)
+            shown = i if shown < 0 else shown
+            shown_feed = i if shown_feed < 0 else shown_feed
+            i, j, n, black = _chunk(data, i, end, kinds, joined, at, ends, j, n, black, row)
             black_end = i
             continue
         if kind & BREAK:
             if code == _FEED:
-                _end_line(scratch, line, i, characters - first_of_line, shown_feed >= 0)
+                _end_line(scratch, line, i, black + white - first_of_line, shown_feed >= 0)
                 line += 1
                 scratch.line_begins[line] = i + 1
-                first_of_line, shown_feed = characters + 1, np.int64(-1)
+                first_of_line, shown_feed = black + white + 1, np.int64(-1)
             if not (code == _RETURN and i + 1 < end and data[i + 1] == _FEED):
                 _judge_break(data, break_begin, shown, black_end, row)
                 break_begin, shown = i + width, np.int64(-1)
-        characters += 1
+        white += 1
         i += width
-    _end_line(scratch, line, end, characters - first_of_line, shown_feed >= 0)
+    _end_line(scratch, line, end, black + white - first_of_line, shown_feed >= 0)
     if break_begin < end:
         _judge_break(data, break_begin, shown, black_end, row)
-    row[_CHARACTERS], row[_NEWLINES] = characters, line
+    row[_CHARACTERS], row[_WORDS], row[_NEWLINES] = black + white, n, line
     return line + 1
 
 
@@ -250,81 +245,89 @@ def _judge_break(data, begin, shown, black_end, row):
     if shown < 0:
         return
     first = character(data, shown)[0]
-    row[_BULLETS] += first == _DASH or first == _BULLET
+    row[_BULLETS] += (first == _DASH) | (first == _BULLET)
     dots = black_end - 3 >= begin and data[black_end - 1] == _DOT and data[black_end - 2] == _DOT
     dots = dots and data[black_end - 3] == _DOT
     row[_ELLIPSIS_LINES] += dots or character_before(data, black_end) == _ELLIPSIS
 
 
 @njit(cache=True, nogil=True)
-def _chunk(data, i, end, kinds, characters, scratch, row):
-    """Write the words of the text without white space that begins at i; return where it ends, and its characters."""
-    n, plain, alpha, inside = row[_WORDS], row[_PLAIN], row[_ALPHA], row[_PLAIN_CHARACTERS]
-    dots, core, letters = np.int64(0), False, np.int64(0)  # core: within a word that is no symbol
-    hash_, done = np.uint64(0), np.uint64(0)
-    core_end, begun, done_at = i, characters, characters
+def _chunk(data, i, end, kinds, joined, at, ends, j, n, black, row):
+    """Write the n-th word and the others up to white space or the end; return where that is in data and in joined, and
+    the words and the characters up to there.
+    """
+    core, letters, dots = False, np.uint8(0), np.int64(0)  # core: within a word that is no symbol
+    core_at, core_black = j, black
     while i < end:
         code, width = character(data, i)
-        kind = kinds[code]
-        if kind & (WHITE | PUNCT | ALONE) == 0:
-            if not core:
-                core, begun, hash_, letters = True, characters, np.uint64(0), np.int64(0)
-            hash_ = hash_ * _BASE + np.uint64(code + 1)
-            characters += 1
-            i += width
-            done, core_end, done_at = hash_, i, characters
-            letters |= kind & LETTER
-            dots = np.int64(0)
+        kind = kinds[np.uint64(code)]
+        if kind & _ENDS == 0:
+            core, letters, dots = True, letters | kind, np.int64(0)
+            j = _copy(data, i, width, joined, j)
+            start = i + width
+            i, letters = _ascii_run(data, start, end, kinds, joined, j, letters)
+            j, black = j + i - start, black + 1 + i - start
+            core_at, core_black = j, black
             continue
-        if kind & PUNCT and not kind & WHITE:
-            row[_HASHES] += code == _HASH
-            dots = dots + 1 if code == _DOT else np.int64(0)
-            row[_ELLIPSES] += dots == 3 or code == _ELLIPSIS
-            dots = np.int64(0) if dots == 3 else dots
-            if core:
-                hash_ = hash_ * _BASE + np.uint64(code + 1)
-            else:
-                n = _emit(scratch, n, np.uint64(code + 1), np.int64(1))
-                alpha += kind & LETTER != 0
-            characters += 1
-            i += width
-            continue
-        if core:
-            n = _emit(scratch, n, done, done_at - begun)
-            plain, alpha, inside, core = plain + 1, alpha + (letters != 0), inside + done_at - begun, False
-            n = _symbols(data, core_end, i, scratch, n)
+        if core and kind & (WHITE | ALONE):
+            n, core = _end_core(joined, at, ends, n, core_at, core_black, j, letters, row), False
         if kind & WHITE:
             break
-        n = _emit(scratch, n, np.uint64(code + 1), np.int64(1))
-        plain, alpha, inside, dots = plain + 1, alpha + (kind & LETTER != 0), inside + 1, np.int64(0)
-        characters += 1
-        i += width
+        j = _copy(data, i, width, joined, j)
+        i, black = i + width, black + 1
+        if kind & ALONE:
+            n, letters, dots = _end_core(joined, at, ends, n, j, black, j, kind, row), np.uint8(0), np.int64(0)
+            continue
+        dots = dots + 1 if code == _DOT else np.int64(0)
+        row[_HASHES] += code == _HASH
+        row[_ELLIPSES] += code == _ELLIPSIS or (dots and dots % 3 == 0)
+        if not core:
+            n, letters = _end_word(at, ends, n, j, black), np.uint8(0)
+            row[_ALPHA] += kind & LETTER != 0
     if core:
-        n = _emit(scratch, n, done, done_at - begun)
-        plain, alpha, inside = plain + 1, alpha + (letters != 0), inside + done_at - begun
-        n = _symbols(data, core_end, i, scratch, n)
-    row[_WORDS], row[_PLAIN], row[_ALPHA], row[_PLAIN_CHARACTERS] = n, plain, alpha, inside
-    return i, characters
+        n = _end_core(joined, at, ends, n, core_at, core_black, j, letters, row)
+    return i, j, n, black
 
 
 @njit(cache=True, nogil=True)
-def _symbols(data, i, end, scratch, n):
-    """Write each character of data[i:end], punctuation all of it, as a word."""
+def _ascii_run(data, i, end, kinds, joined, j, letters):
+    """Go on with a word while it is ASCII without punctuation; return where that ends, and the kinds up to there."""
     while i < end:
-        code, width = character(data, i)
-        n = _emit(scratch, n, np.uint64(code + 1), np.int64(1))
-        i += width
-    return n
+        byte = data[np.uint64(i)]
+        kind = kinds[np.uint64(byte)]
+        if byte >= 0x80 or kind & _ENDS:
+            break
+        joined[np.uint64(j)] = byte
+        letters |= kind
+        i, j = i + 1, j + 1
+    return i, letters
 
 
 @njit(cache=True, nogil=True)
-def _emit(scratch, n, hash_, length):
-    if n == 0:
-        scratch.sums[0], scratch.ends[0] = np.uint64(0), 0
-    scratch.words[n] = hash_
-    scratch.sums[n + 1] = scratch.sums[n] * repeats.power(length) + hash_
-    scratch.ends[n + 1] = scratch.ends[n] + length
+def _copy(data, i, width, joined, j):
+    for k in range(width):
+        joined[np.uint64(j + k)] = data[np.uint64(i + k)]
+    return j + width
+
+
+@njit(cache=True, nogil=True)
+def _end_word(at, ends, n, j, black):
+    at[np.uint64(n + 1)], ends[np.uint64(n + 1)] = j, black
     return n + 1
+
+
+@njit(cache=True, nogil=True)
+def _end_core(joined, at, ends, n, core_at, core_black, j, letters, row):
+    """End a word that is no symbol at core_at, and each mark between that and j as a word; return the words then."""
+    row[_PLAIN] += 1
+    row[_PLAIN_CHARACTERS] += core_black - ends[np.uint64(n)]
+    row[_ALPHA] += letters & LETTER != 0
+    n = _end_word(at, ends, n, core_at, core_black)
+    while core_at < j:
+        core_at += character(joined, core_at)[1]
+        core_black += 1
+        n = _end_word(at, ends, n, core_at, core_black)
+    return n
 
 
 @njit(cache=True, nogil=True)

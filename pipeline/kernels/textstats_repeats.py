@@ -1,8 +1,8 @@
 """Repetitions within a text: of words, n-grams, lines and paragraphs; the second half of `textstats`.
 
-Letters: W words and L lines of one document, S slots. Words come as hashes: the hash of characters c1 c2 ... is the
-polynomial (c1 + 1) * BASE**(n - 1) + (c2 + 1) * BASE**(n - 2) + ... modulo 2**64, so that the hash of any words written
-together is a difference of two sums (Karp and Rabin 1987). A table of hashes has at most half of its slots taken.
+Letters: W words and L lines of one document, J bytes of its words written together, S slots. Word t is
+joined[at[t]:at[t + 1]], and ends[t] the characters of all words before it; a few bytes behind the last word may be
+read. A table of hashes has at most half of its slots taken.
 
 An n-gram of words is known by the first places of its first and its last n - 1 words, two numbers of 32 bits: exact,
 and only n-grams whose halves both came twice are looked up at all.
@@ -14,12 +14,14 @@ import numpy as np
 from numba import njit
 
 from pipeline.kernels.character_kinds import WHITE, character
-from pipeline.kernels.hashing import _murmur
+from pipeline.kernels.hashing import _load64, _murmur
 
-BASE = np.uint64(0x9E3779B97F4A7C55)
+_BASE = np.uint64(0x9E3779B97F4A7C55)
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
+PREFIX = 14
+_FEW = 512
+_POWERS = np.array([pow(int(_BASE), n, 1 << 64) for n in range(_FEW)], np.uint64)
 _FREE, _ONE = np.uint64(0), np.uint64(1)
-_POWERS = np.array([pow(int(BASE), n, 1 << 64) for n in range(512)], np.uint64)
 
 
 class Room(NamedTuple):
@@ -27,21 +29,27 @@ class Room(NamedTuple):
 
     slots: np.ndarray  # uint64 [S]
     firsts: np.ndarray  # int32 [S]
-    ids: np.ndarray  # int32 [W]: the first place of the n-gram at each place
-    often: np.ndarray  # int32 [W]: how often the n-gram with its first place here
-    before: np.ndarray  # int32 [W]: the same of the (n - 1)-grams
+    seen: np.ndarray  # uint8 [2 * S]
+    places: np.ndarray  # int32 [W]: where the n-grams are that are looked at
+    ids: np.ndarray  # int32 [W]: the first place of each of them
+    often: np.ndarray  # int32 [W]: how often the n-gram came whose first place is here
+    keys: np.ndarray  # uint64 [W]
+    sums: np.ndarray  # uint64 [J + 1]
     hashes: np.ndarray  # uint64 [L]
 
 
-def room(words: int, lines: int) -> Room:
-    """Return the tables for a document of so many words and lines."""
+def room(size: int, words: int, lines: int) -> Room:
+    """Return the tables for a document of so many bytes, words and lines."""
     slots = 1 << _bits(max(words, lines))
     return Room(
         np.empty(slots, np.uint64),
         np.empty(slots, np.int32),
+        np.empty(2 * slots, np.uint8),
         np.empty(words, np.int32),
         np.empty(words, np.int32),
         np.empty(words, np.int32),
+        np.empty(words, np.uint64),
+        np.empty(size + 1, np.uint64),
         np.empty(lines, np.uint64),
     )
 
@@ -56,11 +64,153 @@ def _bits(entries):
 
 
 @njit(cache=True, nogil=True)
-def power(n):
+def _word_hash(joined, begin, end):
+    """Return a hash of joined[begin:end] that is never zero: of the bytes themselves if they are eight or less."""
+    size = end - begin
+    if size > 8:
+        return _murmur(joined, begin, size, np.uint64(0))[0] | _ONE
+    word = _load64(joined, np.uint64(begin)) << np.uint64(64 - 8 * size)
+    key = (word ^ word >> np.uint64(32)) * _BASE + np.uint64(size)
+    return key | np.uint64(key == _FREE)
+
+
+@njit(cache=True, nogil=True)
+def _find(slots, bits, key):
+    """Return (slot, whether it holds the key); else it is the free one where the key would lie. No key is zero."""
+    mask = np.uint64((1 << bits) - 1)
+    slot = (key * _SPREAD) >> np.uint64(64 - bits)
+    while slots[slot] != _FREE:
+        if slots[slot] == key:
+            return slot, True
+        slot = (slot + _ONE) & mask
+    return slot, False
+
+
+@njit(cache=True, nogil=True)
+def insert(slots, joined, size):
+    """Put the word joined[:size] into a table whose length is a power of two and that has room for it."""
+    key = _word_hash(joined, 0, size)
+    slots[_find(slots, _log2(len(slots)), key)[0]] = key
+
+
+@njit(cache=True, nogil=True)
+def _log2(length):
+    bits = 0
+    while (1 << bits) < length:
+        bits += 1
+    return bits
+
+
+@njit(cache=True, nogil=True)
+def intern(joined, at, count, stop_table, room):
+    """Write where each word came first and how often it came; return how many of the stop words came."""
+    bits, stop_bits, found = _bits(count), _log2(len(stop_table)), 0
+    slots, firsts, ids, often, places = room.slots, room.firsts, room.ids, room.often, room.places
+    slots[: 1 << bits] = _FREE
+    for t in range(count):
+        key = _word_hash(joined, at[t], at[t + 1])
+        slot, known = _find(slots, bits, key)
+        if not known:
+            slots[slot], firsts[slot], often[t] = key, t, 0
+            found += _find(stop_table, stop_bits, key)[1]
+        first = firsts[slot]
+        ids[t], places[t] = first, t
+        often[first] += 1
+    return found
+
+
+@njit(cache=True, nogil=True)
+def top_grams(ends, words, room, out):
+    """Write the characters of the most frequent 2-, 3- and 4-gram times its frequency; `intern` comes before.
+
+    ends int64 [W + 1]. Each round looks at the places where the (n - 1)-gram and the one after it both came twice; all
+    other n-grams came once.
+    """
+    slots, firsts, ids, often, places = room.slots, room.firsts, room.ids, room.often, room.places
+    count = words
+    for n in range(2, 5):
+        if words < n:
+            return
+        count = _pairs(ids, often, places, count, room.keys)
+        bits = _bits(count)
+        slots[: 1 << bits] = _FREE
+        best, place = np.int32(1), np.int32(0)
+        for j in range(count):
+            slot, known = _find(slots, bits, room.keys[j])
+            t = places[j]
+            if not known:
+                slots[slot], firsts[slot], often[t] = room.keys[j], t, 0
+            first = firsts[slot]
+            ids[j] = first
+            often[first] += 1
+            if often[first] > best or (often[first] == best and first < place):
+                best, place = often[first], first
+        out[n - 2] = best * (ends[place + n] - ends[place] + n - 1)
+
+
+@njit(cache=True, nogil=True)
+def _pairs(ids, often, places, count, keys):
+    """Write the places at which two n-grams that came twice follow each other, and both ids as a key; return how many.
+
+    Without a branch: which places these are cannot be predicted.
+    """
+    kept = np.int64(0)
+    for j in range(count - 1):
+        a, b = ids[j], ids[j + 1]
+        key = (np.uint64(a) << np.uint64(32) | np.uint64(b)) + _ONE
+        follows = (places[j + 1] == places[j] + 1) & (often[a] > 1) & (often[b] > 1)
+        keys[kept], places[kept] = key, places[j]
+        kept += np.int64(follows)
+    return kept
+
+
+@njit(cache=True, nogil=True)
+def repeated_grams(joined, at, ends, words, room, out):
+    """Write the characters in 5- to 10-grams that came before, each read from left to right without overlap.
+
+    joined holds the words written together, word t from at[t]. An n-gram can have come before only where its
+    first PREFIX bytes did, if it has so many; few have, and only those are looked up.
+    """
+    if words < 5:
+        return
+    count = _candidates(joined, at, words, room)
+    places, slots = room.places, room.slots
+    bits, sums = _bits(count), _sums(joined, at[words], room.sums)
+    for n in range(5, 11):
+        slots[: 1 << bits] = _FREE
+        after, characters = 0, 0
+        for j in range(count):
+            t = places[j]
+            if t < after or t > words - n:
+                continue
+            begin, end = at[t], at[t + n]
+            key = sums[end] - sums[begin] * _power(end - begin)
+            key |= np.uint64(key == _FREE)
+            slot, known = _find(slots, bits, key)
+            if known:
+                characters += ends[t + n] - ends[t]
+                after = t + n
+            slots[slot] = key
+        out[n - 5] = characters
+
+
+@njit(cache=True, nogil=True)
+def _sums(joined, end, sums):
+    """Write the polynomial hash of joined[:j] for every j; that of joined[i:j] is sums[j] - sums[i] * BASE**(j - i)."""
+    hash_ = _FREE
+    sums[0] = hash_
+    for j in range(end):
+        hash_ = hash_ * _BASE + np.uint64(joined[j]) + _ONE
+        sums[j + 1] = hash_
+    return sums
+
+
+@njit(cache=True, nogil=True)
+def _power(n):
     """Return BASE**n modulo 2**64."""
-    if n < len(_POWERS):
-        return _POWERS[n]
-    result, factor = _ONE, BASE
+    if n < _FEW:
+        return _POWERS[np.uint64(n)]
+    result, factor = _ONE, _BASE
     while n:
         if n & 1:
             result *= factor
@@ -70,96 +220,31 @@ def power(n):
 
 
 @njit(cache=True, nogil=True)
-def _find(slots, bits, key):
-    """Return (slot, whether it holds the key); else it is the free one where the key would lie. No key is zero."""
-    mask = (1 << bits) - 1
-    slot = np.int64((key * _SPREAD) >> np.uint64(64 - bits))
-    while slots[slot] != _FREE:
-        if slots[slot] == key:
-            return slot, True
-        slot = (slot + 1) & mask
-    return slot, False
+def _candidates(joined, at, words, room):
+    """Write the places whose first bytes came twice or whose 5-gram has fewer; return how many.
 
-
-@njit(cache=True, nogil=True)
-def insert(slots, hash_):
-    """Put a hash into a table whose length is a power of two and that has room for it."""
-    bits = 0
-    while (1 << bits) < len(slots):
-        bits += 1
-    key = hash_ | np.uint64(hash_ == _FREE)
-    slots[_find(slots, bits, key)[0]] = key
-
-
-@njit(cache=True, nogil=True)
-def intern(words, count, stop_table, room):
-    """Write where each word came first and how often it came; return how many of the stop words came."""
-    bits, stop_bits, found = _bits(count), 0, 0
-    while (1 << stop_bits) < len(stop_table):
-        stop_bits += 1
-    room.slots[: 1 << bits] = _FREE
-    for t in range(count):
-        key = words[t] | np.uint64(words[t] == _FREE)
-        slot, known = _find(room.slots, bits, key)
-        if not known:
-            room.slots[slot], room.firsts[slot], room.often[t] = key, t, 0
-            found += _find(stop_table, stop_bits, key)[1]
-        first = room.firsts[slot]
-        room.ids[t] = first
-        room.often[first] += 1
-    return found
-
-
-@njit(cache=True, nogil=True)
-def top_grams(ends, words, room, out):
-    """Write the characters of the most frequent 2-, 3- and 4-gram times its frequency; `intern` comes before.
-
-    ends int64 [W + 1]. In each round ids and often hold the n-grams, after it the (n + 1)-grams.
+    A byte map of hashes says how often: too often for some, never too seldom.
     """
-    often, before = room.often, room.before
-    bits = _bits(words)
-    for n in range(2, 5):
-        often, before = before, often
-        if words < n:
-            return
-        room.slots[: 1 << bits] = _FREE
-        best, place = np.int32(1), np.int32(0)
-        for t in range(words - n + 1):
-            a, b = room.ids[t], room.ids[t + 1]
-            if before[a] < 2 or before[b] < 2:
-                room.ids[t], often[t] = t, 1
-                continue
-            slot, known = _find(room.slots, bits, (np.uint64(a) << np.uint64(32) | np.uint64(b)) + _ONE)
-            if not known:
-                room.slots[slot] = (np.uint64(a) << np.uint64(32) | np.uint64(b)) + _ONE
-                room.firsts[slot], often[t] = t, 0
-            first = room.firsts[slot]
-            room.ids[t] = first
-            often[first] += 1
-            if often[first] > best or (often[first] == best and first < place):
-                best, place = often[first], first
-        out[n - 2] = best * (ends[place + n] - ends[place] + n - 1)
+    bits = _bits(words) + 1
+    seen, places, spread = room.seen, room.places, np.uint64(64 - bits)
+    seen[: 1 << bits] = 0
+    for t in range(words):
+        key = (_prefix(joined, at[t]) * _SPREAD) >> spread
+        room.keys[t] = key
+        seen[key] = seen[key] << np.uint8(1) | np.uint8(1)
+    count = 0
+    for t in range(words - 4):
+        places[count] = t
+        count += np.int64((seen[room.keys[t]] > 1) | (at[t + 5] - at[t] < PREFIX))
+    return count
 
 
 @njit(cache=True, nogil=True)
-def repeated_grams(sums, ends, words, room, out):
-    """Write the characters in 5- to 10-grams that came before, each read from left to right without overlap."""
-    bits = _bits(words)
-    for n in range(5, 11):
-        room.slots[: 1 << bits] = _FREE
-        t, characters = 0, 0
-        while t <= words - n:
-            length = ends[t + n] - ends[t]
-            key = sums[t + n] - sums[t] * power(length)
-            key |= np.uint64(key == _FREE)
-            slot, known = _find(room.slots, bits, key)
-            if known:
-                characters += length
-                t += n
-            else:
-                room.slots[slot] = key
-                t += 1
-        out[n - 5] = characters
+def _prefix(joined, at):
+    """Return a hash of joined[at : at + PREFIX]."""
+    at = np.uint64(at)
+    low, high = _load64(joined, at), _load64(joined, at + np.uint64(PREFIX - 8))
+    return (low ^ (low >> np.uint64(29))) * _BASE + high
 
 
 @njit(cache=True, nogil=True)
@@ -212,7 +297,7 @@ def paragraphs(data, begin, end, kinds, begins, ends, count, room, out):
                 hash_, start, open_ = _FREE, a, True
             whole = a == begins[line] and b == ends[line]
             part = room.hashes[line] if whole else _line_hash(data, a, b)
-            hash_ = (hash_ ^ part) * BASE
+            hash_ = (hash_ ^ part) * _BASE
             hash_ ^= hash_ >> np.uint64(29)
         last = ends[line] >= end or line == count - 1
         if open_ and (last or ends[line + 1] == begins[line + 1]):
