@@ -11,11 +11,7 @@ from pipeline.config import suggestion
 from pipeline.corpus import Frozen
 from pipeline.dedup import sensitivity
 from pipeline.dedup.sensitivity import Bands, Preset
-from pipeline.quality.labels import Labels
-from pipeline.quality.rules import SCORE, SelectParams
-
-STRENGTH = "strength"
-"""The column of quality.strength."""
+from pipeline.recipe_quality import Decontaminate, Quality
 
 
 class Source(Frozen):
@@ -140,93 +136,6 @@ class Dedup(Frozen):
         return Bands(self.bands, self.rows) if self.bands and self.rows else sensitivity.DEFAULT
 
 
-class FastText(Frozen):
-    """A fastText model brought along: its file, the label that is meant, and how it reads newlines."""
-
-    path: str
-    label: str | None = None
-    newlines: Literal["space", "drop"] | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_path(cls, value: Any) -> Any:
-        """Accept `name: path`."""
-        return {"path": value} if isinstance(value, str) else value
-
-
-class LanguageModels(Frozen):
-    """A ladder of language models, whose losses rank documents by predictive strength.
-
-    `models` are folders by name, `hub` models of the Hugging Face hub, `losses` Parquet files of losses made elsewhere;
-    `scores` is a table of what benchmarks say of the models. `read` holds further params of quality.losses, `strength`
-    those of quality.strength.
-    """
-
-    scores: str
-    models: dict[str, str] = {}
-    hub: tuple[dict[str, str], ...] = ()
-    losses: dict[str, str] = {}
-    read: dict[str, Any] = {}
-    strength: dict[str, Any] = {}
-
-    @model_validator(mode="after")
-    def _has_models(self) -> "LanguageModels":
-        if not (self.models or self.hub or self.losses):
-            raise ValueError("name `models` (folders), `hub` models or `losses` (Parquet files) to make a ladder of")
-        return self
-
-
-class Quality(SelectParams):
-    """What scores documents, and which of them are kept.
-
-    Scores come from fastText models (`model`, or several `models` by name; one trained here from `positive` and
-    `negative`), whose columns are `score` or called like the model; from a `ladder` of language models (`strength`);
-    and from the user's own columns. All other keys are those of quality.select.
-    """
-
-    model: FastText | None = None
-    models: dict[str, FastText] = {}
-    positive: Labels | None = None
-    negative: Labels | None = None
-    train: dict[str, Any] = {}
-    ladder: LanguageModels | None = None
-
-    def labels(self) -> dict[str, Labels]:
-        """Return the classes to train from, by name; none when no model is trained."""
-        sides = {"positive": self.positive, "negative": self.negative}
-        return {side: labels for side, labels in sides.items() if labels is not None}
-
-    def brought(self) -> dict[str, FastText]:
-        """Return the models that are brought along, by the column of their scores."""
-        return ({SCORE: self.model} if self.model else {}) | self.models
-
-    def scored(self) -> tuple[str, ...]:
-        """Return the columns of scores that steps of the build write."""
-        trained = (SCORE,) if self.labels() else ()
-        return (*trained, *self.brought(), *((STRENGTH,) if self.ladder else ()))
-
-    @model_validator(mode="after")
-    def _scores_come_from_somewhere(self) -> "Quality":
-        if len(self.labels()) == 1:
-            raise ValueError("training needs both `positive` and `negative`")
-        if self.train and not self.labels():
-            raise ValueError("`train` speaks of a classifier trained here, but neither side has labels: name them")
-        names = self.scored()
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(
-                f"two models write the column {twice[0]!r}: train one or bring it as `model`, and give the others "
-                "names of their own under `models`"
-            )
-        if self.ranking == SCORE and SCORE not in names:
-            raise ValueError(
-                f"nothing writes the column {SCORE!r} to rank by: give `model`, or `positive` and `negative` to train "
-                "one, or say by which column to `rank`"
-            )
-        if any(labels.strength for labels in self.labels().values()) and self.ladder is None:
-            raise ValueError("a class is told by its strength, which a `ladder` of language models gives; name one")
-        return self
-
-
 class Mixture(Frozen):
     """Shares of the domains in what is trained on, and how much that is."""
 
@@ -271,6 +180,7 @@ class Recipe(Frozen):
     sources: dict[str, Source] = Field(min_length=1)
     ingest: Ingest = Ingest()
     dedup: Dedup | None = None
+    decontaminate: Decontaminate | None = None
     quality: Quality | None = None
     mixture: Mixture | None = None
     tokens: Tokens | None = None

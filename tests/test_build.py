@@ -227,13 +227,13 @@ def test_identity_is_pinned(raw, tmp_path):
         "similar": "d2f1d29f",
         "near": "20866ba1",
         "tokenizer": "c282bdcd",
-        "model": "67ddf74d",
-        "scores": "806637ca",
-        "select": "c741e05b",
-        "tokens": "e2f2d2fa",
-        "plan": "77ef6984",
-        "sequences": "a336133a",
-        "megatron": "e3e2b557",
+        "model": "1190ff1a",
+        "scores": "86359ba6",
+        "select": "dc50bfb1",
+        "tokens": "7796ad42",
+        "plan": "aae9128c",
+        "sequences": "e9e7651a",
+        "megatron": "be5894f1",
     }
 
 

@@ -325,3 +325,16 @@ def test_the_best_score_is_known_before_deduplication_or_refused():
     for quality in (None, QUALITY):
         with pytest.raises(ConfigError, match="best_score needs scores before deduplication"):
             expand(recipe(dedup={"keep": "best_score"}, quality=quality))
+
+
+@pytest.mark.parametrize("action", ["drop", "cut", "report"])
+def test_decontamination_comes_after_copies_are_gone_and_before_anything_is_learned(action):
+    steps = expand(
+        recipe(dedup={}, decontaminate={"benchmarks": ["a.parquet", "b.jsonl"], "action": action}, quality=QUALITY)
+    )
+    cut = ["without_benchmarks"] * (action == "cut")
+    assert list(steps)[5:] == ["near", "contaminated", *cut, *SCORING]
+    found = steps["contaminated"]
+    assert found.inputs["mask"] == "near"
+    assert (found.inputs["benchmarks.0"], found.inputs["benchmarks.1"]) == ("file:a.parquet", "file:b.jsonl")
+    assert steps["model"].inputs == {"documents": cut[0] if cut else "documents", "mask": "contaminated"}

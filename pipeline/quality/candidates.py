@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from pipeline.errors import DataError
 from pipeline.quality import ensemble
 from pipeline.quality.numbers import numbers
-from pipeline.quality.rules import Criterion, Missing, SelectParams
+from pipeline.quality.select_params import Criterion, Missing, SelectParams
 
 OVERALL = ""
 

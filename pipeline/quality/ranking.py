@@ -19,8 +19,8 @@ from pipeline.quality import candidates, ensemble, sampling
 from pipeline.quality.candidates import Candidates
 from pipeline.quality.histogram import Histogram, merged
 from pipeline.quality.quantiles import Name
-from pipeline.quality.rules import Quota, SelectParams
 from pipeline.quality.scores import from_bits, rising
+from pipeline.quality.select_params import Quota, SelectParams
 from pipeline.schemas import doc_ids
 
 # The 16-bit digits of a ranking key, first to last: (word, shift); word 0 is the score's 32 bits, 1 and 2 the doc_id's.

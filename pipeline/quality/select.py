@@ -28,7 +28,7 @@ from pipeline.quality import candidates, quantiles, ranking
 from pipeline.quality.histogram import merged
 from pipeline.quality.numbers import SOURCE, located
 from pipeline.quality.ranking import Cut, Learned
-from pipeline.quality.rules import SelectParams
+from pipeline.quality.select_params import SelectParams
 from pipeline.schemas import MASK, decide, mask
 from pipeline.stage import Stage, Step
 

@@ -2,7 +2,8 @@
 
     sources ........ documents
     dedup .......... lines, paragraphs, bloom, exact, withdrawn, bands, candidates, similar, near, index, substrings
-    quality ........ model, scores, select
+    decontaminate .. contaminated
+    quality ........ losses, strength, model, scores, select
     tokens ......... tokenizer, tokens, (mixture: plan), sequences, megatron
 
 Every deciding step reads the mask of the one before it; the last mask is what is trained on. A step that shortens
@@ -13,7 +14,7 @@ nodes, or changes the named ones.
 from pipeline.config import suggestion
 from pipeline.errors import ConfigError
 from pipeline.recipe import Recipe, StepConfig
-from pipeline.road import dedup, quality, tokens
+from pipeline.road import decontaminate, dedup, quality, tokens
 from pipeline.road.steps import Road, Steps, step
 
 
@@ -26,6 +27,8 @@ def expand(recipe: Recipe) -> Steps:
     road = Road(recipe, {"documents": _documents(recipe)})
     if recipe.dedup:
         dedup.dedup(road)
+    if recipe.decontaminate:
+        decontaminate.decontaminate(road)
     if recipe.tokens:
         tokens.vocabulary(road)
     early = recipe.tokens is not None and recipe.quality is not None and recipe.quality.by == "tokens"

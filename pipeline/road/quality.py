@@ -3,8 +3,8 @@
 from typing import Any
 
 from pipeline.errors import ConfigError
-from pipeline.quality.rules import SelectParams
-from pipeline.recipe import STRENGTH, FastText, Quality
+from pipeline.quality.select_params import SelectParams
+from pipeline.recipe_quality import STRENGTH, FastText, Quality
 from pipeline.road.steps import Road
 
 TRAINED = "model"

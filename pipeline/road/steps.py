@@ -29,8 +29,12 @@ class Road:
     def shorten(self, name: str, params: dict[str, Any]) -> None:
         """Add a step that finds what to cut out of documents, and the one that cuts."""
         self.decide(name, f"dedup.{name}", {}, **params)
-        self.lay(f"without_{name}", "dedup.cut", self.documents | self.mask)
-        self.documents = {"documents": f"without_{name}"}
+        self.cut(f"without_{name}")
+
+    def cut(self, name: str) -> None:
+        """Add the step that cuts out of documents what the last mask says; all later steps read what it writes."""
+        self.lay(name, "dedup.cut", self.documents | self.mask)
+        self.documents = {"documents": name}
 
 
 def step(stage: str, inputs: dict[str, str] | None = None, **params: Any) -> StepConfig:

@@ -3,8 +3,8 @@
 import numpy as np
 import pyarrow as pa
 
-from pipeline.quality.rules import SelectParams
 from pipeline.quality.select import SELECT
+from pipeline.quality.select_params import SelectParams
 from pipeline.schemas import mask
 from tests.conftest import documents_table, read, run_stage, write_corpus
 

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from pipeline.errors import DataError, StageError
 from pipeline.quality.histogram import Histogram
 from pipeline.quality.ranking import Learned
-from pipeline.quality.rules import SelectParams
 from pipeline.quality.select import SELECT, schema, select_batch
+from pipeline.quality.select_params import SelectParams
 from pipeline.schemas import mask
 from tests.conftest import documents_table, read, run_stage, write_corpus
 

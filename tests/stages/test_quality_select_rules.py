@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from pipeline.errors import DataError, StageError
 from pipeline.quality import quantiles
 from pipeline.quality.histogram import Histogram, merged
-from pipeline.quality.rules import SelectParams
 from pipeline.quality.sampling import Moments, total
 from pipeline.quality.scores import from_bits, rising
+from pipeline.quality.select_params import SelectParams
 from tests.conftest import read, write_corpus
 from tests.stages import reference_select as twin
 from tests.stages.selected import DOMAINS, corpora, decisions, documents_of, rows, select
