@@ -192,6 +192,7 @@ def _settings(profile: Profile, log: Path) -> Settings:
         retries=retries,
         log=log,
         object_store_mb=profile.object_store_mb,
+        gpus_per_warm_worker=profile.gpus_per_model,
     )
 
 

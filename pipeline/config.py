@@ -28,6 +28,7 @@ class Profile(Frozen):
     retries: int = Field(3, ge=0)
     memory_mb: int = Field(1024, ge=64)
     object_store_mb: int = Field(100, ge=80)
+    gpus_per_model: float = Field(0, ge=0)
     wait_for_lock_s: float = Field(0, ge=0)
 
     @field_validator("root")
@@ -38,6 +39,12 @@ class Profile(Frozen):
                 "the root must be a folder that every worker sees under this path (a local or shared disk)"
             )
         return root
+
+    @model_validator(mode="after")
+    def _gpus_are_the_clusters(self) -> "Profile":
+        if self.gpus_per_model and self.runner != "ray":
+            raise ValueError("gpus_per_model: GPUs are given to workers by Ray only; say `runner: ray`, or leave it out")
+        return self
 
     @model_validator(mode="after")
     def _a_cluster_needs_a_whole_path(self) -> "Profile":

@@ -205,3 +205,9 @@ def test_a_running_cluster_needs_a_root_that_all_its_machines_see():
 def test_a_key_of_dedup_that_would_do_nothing_is_refused(dedup, said):
     with pytest.raises(ConfigError, match=said):
         validate({"name": "x", "sources": {"web": "w"}, "dedup": dedup}, Recipe, "r.yaml")
+
+
+def test_gpus_are_given_out_by_ray_only():
+    assert validate({"runner": "ray", "gpus_per_model": 0.5}, Profile, "p.yaml").gpus_per_model == 0.5
+    with pytest.raises(ConfigError, match="gpus_per_model: GPUs are given to workers by Ray only"):
+        validate({"gpus_per_model": 1}, Profile, "p.yaml")
