@@ -43,7 +43,7 @@ class Profile(Frozen):
     @model_validator(mode="after")
     def _gpus_are_the_clusters(self) -> "Profile":
         if self.gpus_per_model and self.runner != "ray":
-            raise ValueError("gpus_per_model: GPUs are given to workers by Ray only; say `runner: ray`, or leave it out")
+            raise ValueError("gpus_per_model: only Ray gives GPUs to workers; say `runner: ray`, or leave it out")
         return self
 
     @model_validator(mode="after")

@@ -209,5 +209,5 @@ def test_a_key_of_dedup_that_would_do_nothing_is_refused(dedup, said):
 
 def test_gpus_are_given_out_by_ray_only():
     assert validate({"runner": "ray", "gpus_per_model": 0.5}, Profile, "p.yaml").gpus_per_model == 0.5
-    with pytest.raises(ConfigError, match="gpus_per_model: GPUs are given to workers by Ray only"):
+    with pytest.raises(ConfigError, match="gpus_per_model: only Ray gives GPUs to workers"):
         validate({"gpus_per_model": 1}, Profile, "p.yaml")
