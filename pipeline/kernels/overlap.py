@@ -285,21 +285,24 @@ def _seek_all(words, firsts, ngram, least, hashes, sizes, lengths, slots, bits, 
                 else:
                     for size in lengths:
                         if place + size <= stop:
-                            key = _find(_run_hash(words, place, size), size, hashes, sizes, slots)
-                            total = _add(hits, total, document, place - start, key)
+                            run = _run_hash(words, place, size)
+                            word, two = _place_of(run, bits)
+                            if bits[word] & two == two:
+                                key = _find(run, size, hashes, sizes, slots)
+                                total = _add(hits, total, document, place - start, key)
     return total
 
 
 @njit(cache=True, nogil=True)
 def _roll(words, begin, end, size, mixed):
     """Write the hashes of the runs of `size` words that begin at words begin to end - 1."""
-    h, leaves = _U0, _power(size - 1)
-    for k in range(begin, begin + size - 1):
+    h, leaves = _U0, _power(size)
+    for k in range(begin, begin + size):
         h = h * _BASE + words[k]
-    for at in range(begin, end):
-        h = h * _BASE + words[at + size - 1]
+    mixed[0] = _finished(h, size)
+    for at in range(begin + 1, end):
+        h = h * _BASE + (words[at + size - 1] - words[at - 1] * leaves)
         mixed[at - begin] = _finished(h, size)
-        h -= words[at] * leaves
 
 
 @njit(cache=True, nogil=True)
