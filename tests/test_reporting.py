@@ -391,6 +391,42 @@ def test_stages_on_parts_of_documents_are_told_by_their_facts(tmp_path):
     assert Checker(html).open == []
 
 
+FOUND = {
+    "items": 30,
+    "ngrams": 4000,
+    "items_without_ngrams": 2,
+    "found_by_domain": {"web": 5},
+    "found_by_task": {"math": {"items": 10, "items_found": 3, "documents": 5}, "poems": {"items": 20, "documents": 0}},
+    "most_found": [{"benchmark": "math/7", "documents": 3}],
+    "examples": [
+        {
+            "task": "math",
+            "benchmark": "math/7",
+            "doc_id": "0a",
+            "domain": "web",
+            "overlap": 0.5,
+            "text": "<b>in",
+            "item": "of",
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize(("action", "dropped"), [("drop", 5), ("cut", 2), ("report", 0)])
+def test_benchmark_items_are_told_by_task_with_examples(tmp_path, action, dropped):
+    ledger = {"web": {}}
+    add(ledger["web"], entry(100 - dropped, 1000))
+    if dropped:
+        add(ledger["web"], entry(dropped, 50, "contaminated"))
+    steps = {"clean": step("quality.decontaminate", {"action": action}, ledger=ledger, facts=FOUND)}
+    html = told(tmp_path, steps)
+    assert "Benchmark items" in titles(html)
+    assert f"5.0 % of documents; {dropped} dropped" in html
+    assert ("documents that stay, shortened" in html) == (action == "cut")
+    for text in ("math/7", "&lt;b&gt;in", "50% of its n-grams", "Nothing was found of poems."):
+        assert text in html
+
+
 def test_rows_are_read_by_their_places_once_and_in_order(tmp_path):
     corpus = write_documents(tmp_path, [[("a", "x"), ("b", "x")], [("c", "x")]])
     wanted = [Place("part-00001.parquet", 0), Place("part-00000.parquet", 1), Place("part-00000.parquet", 1)]

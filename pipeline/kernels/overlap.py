@@ -10,8 +10,8 @@ more passages, is a matter of form ("answer the following question ...") and is 
 
 The hash of a run of m words w is mix64(w[0] b**(m - 1) + ... + w[m - 1] + m g) with odd constants b and g, modulo
 2**64: it rolls on by one multiplication (Karp and Rabin, "Efficient randomized pattern-matching algorithms", 1987) and
-is asked of a Bloom filter of two bits in one word of 64 before the table. Two runs are taken for equal with probability
-2**-64.
+is asked of two Bloom filters, with two bits in one word of 64, before the table: of a small one that stays near the
+processor, then of a larger one. Two runs are taken for equal with probability 2**-64.
 """
 
 from typing import NamedTuple
@@ -22,8 +22,8 @@ from numba import njit
 from pipeline.kernels.hashing import mix64
 
 _BASE, _GOLDEN = np.uint64(0x9E6C63D0876A9A63), np.uint64(0x9E3779B97F4A7C15)
-_U0, _U1, _U6, _U12, _U20, _U63 = (np.uint64(n) for n in (0, 1, 6, 12, 20, 63))
-_BITS_A_KEY = 16
+_U0, _U1, _U6, _U12, _U20, _U32, _U63 = (np.uint64(n) for n in (0, 1, 6, 12, 20, 32, 63))
+_BITS_A_KEY, _MORE_BITS_A_KEY = 8, 16
 _BLOCK = 1024
 
 
@@ -43,8 +43,9 @@ class Index(NamedTuple):
     totals: np.ndarray  # int64 [P]
     lengths: np.ndarray  # int64, how many words the passages shorter than n that are keys have, distinct
     slots: np.ndarray  # int64, key + 1 in an open table, 0 where free
-    bits: np.ndarray  # uint64, a bit for the hash of every key of n words
-    heads: np.ndarray  # uint64, a bit for the first `least` words of every key of fewer
+    bits: np.ndarray  # uint64, the small filter of all keys
+    more: np.ndarray  # uint64, the larger one
+    heads: np.ndarray  # uint64, a filter of the first `least` words of the passages shorter than n
     form: int  # keys that too many items share
 
 
@@ -79,11 +80,9 @@ def build(
     hashes_K, sizes_K = hashes_G[firsts_K], sizes_G[firsts_K]
     short_P = np.flatnonzero((counts_P < ngram) & (counts_P >= least))
     slots = np.zeros(1 << max(4, (2 * len(hashes_K)).bit_length()), np.int64)
-    bits, heads = (
-        np.zeros(max(1, (1 << max(6, (_BITS_A_KEY * n).bit_length())) >> 6), np.uint64)
-        for n in (len(hashes_K), len(short_P))
-    )
-    _fill(hashes_K, slots, bits)
+    bits, more = _filter(_BITS_A_KEY * len(hashes_K)), _filter(_MORE_BITS_A_KEY * len(hashes_K))
+    heads = _filter(_MORE_BITS_A_KEY * len(short_P))
+    _fill(hashes_K, slots, bits, more)
     _mark_heads(words_W, firsts, short_P, least, heads)
     arrays = (
         hashes_K,
@@ -94,9 +93,15 @@ def build(
         np.unique(counts_P[short_P]),
         slots,
         bits,
+        more,
         heads,
     )
     return Index(ngram, least, *arrays, form=int(len(stay_K) - np.count_nonzero(stay_K)))
+
+
+def _filter(bits: int) -> np.ndarray:
+    """Return an empty filter of at least so many bits: a power of two of words."""
+    return np.zeros(1 << max(0, (bits >> 6).bit_length()), np.uint64)
 
 
 def _changes(values: np.ndarray) -> np.ndarray:
@@ -122,7 +127,17 @@ def seek(words_W: np.ndarray, firsts: np.ndarray, index: Index) -> tuple[np.ndar
 
 
 def _sought(index: Index) -> tuple:
-    return index.ngram, index.least, index.hashes, index.sizes, index.lengths, index.slots, index.bits, index.heads
+    return (
+        index.ngram,
+        index.least,
+        index.hashes,
+        index.sizes,
+        index.lengths,
+        index.slots,
+        index.bits,
+        index.more,
+        index.heads,
+    )
 
 
 def weigh(
@@ -194,22 +209,30 @@ def _place_of(hash_, bits):
 
 
 @njit(cache=True, nogil=True)
-def _fill(hashes, slots, bits):
+def _turned(hash_):
+    """Return the hash with its halves exchanged: what the larger filter looks at, so that it does not ask the same."""
+    return hash_ << _U32 | hash_ >> _U32
+
+
+@njit(cache=True, nogil=True)
+def _fill(hashes, slots, bits, more):
     mask = np.uint64(len(slots) - 1)
     for k in range(len(hashes)):
         slot = (hashes[k] >> _U20) & mask
         while slots[slot]:
             slot = (slot + _U1) & mask
         slots[slot] = k + 1
-        word, bit = _place_of(hashes[k], bits)
-        bits[word] |= bit
+        word, two = _place_of(hashes[k], bits)
+        bits[word] |= two
+        word, two = _place_of(_turned(hashes[k]), more)
+        more[word] |= two
 
 
 @njit(cache=True, nogil=True)
 def _mark_heads(words, firsts, short, least, heads):
     for p in short:
-        word, bit = _place_of(_run_hash(words, firsts[p], least), heads)
-        heads[word] |= bit
+        word, two = _place_of(_run_hash(words, firsts[p], least), heads)
+        heads[word] |= two
 
 
 @njit(cache=True, nogil=True)
@@ -236,7 +259,7 @@ def _add(hits, total, document, place, key):
 
 
 @njit(cache=True, nogil=True)
-def _seek_all(words, firsts, ngram, least, hashes, sizes, lengths, slots, bits, heads, hits):
+def _seek_all(words, firsts, ngram, least, hashes, sizes, lengths, slots, bits, more, heads, hits):
     total = 0
     mixed, maybe = np.empty(_BLOCK, np.uint64), np.empty(2 * _BLOCK, np.int64)
     for document in range(len(firsts) - 1):
@@ -249,10 +272,11 @@ def _seek_all(words, firsts, ngram, least, hashes, sizes, lengths, slots, bits, 
             if len(lengths):
                 _roll(words, begin, end, least, mixed)
                 count = _passing(mixed, end - begin, heads, False, maybe, count)
-            end = min(end, stop - ngram + 1)
+            end, short = min(end, stop - ngram + 1), count
             if begin < end:
                 _roll(words, begin, end, ngram, mixed)
                 count = _passing(mixed, end - begin, bits, True, maybe, count)
+                count = _passing_twice(mixed, more, maybe, short, count)
             for at in np.sort(maybe[:count]):
                 place = begin + (at >> 1)
                 if at & 1:
@@ -261,21 +285,24 @@ def _seek_all(words, firsts, ngram, least, hashes, sizes, lengths, slots, bits, 
                 else:
                     for size in lengths:
                         if place + size <= stop:
-                            key = _find(_run_hash(words, place, size), size, hashes, sizes, slots)
-                            total = _add(hits, total, document, place - start, key)
+                            run = _run_hash(words, place, size)
+                            word, two = _place_of(run, bits)
+                            if bits[word] & two == two:
+                                key = _find(run, size, hashes, sizes, slots)
+                                total = _add(hits, total, document, place - start, key)
     return total
 
 
 @njit(cache=True, nogil=True)
 def _roll(words, begin, end, size, mixed):
     """Write the hashes of the runs of `size` words that begin at words begin to end - 1."""
-    h, leaves = _U0, _power(size - 1)
-    for k in range(begin, begin + size - 1):
+    h, leaves = _U0, _power(size)
+    for k in range(begin, begin + size):
         h = h * _BASE + words[k]
-    for at in range(begin, end):
-        h = h * _BASE + words[at + size - 1]
+    mixed[0] = _finished(h, size)
+    for at in range(begin + 1, end):
+        h = h * _BASE + (words[at + size - 1] - words[at - 1] * leaves)
         mixed[at - begin] = _finished(h, size)
-        h -= words[at] * leaves
 
 
 @njit(cache=True, nogil=True)
@@ -286,6 +313,17 @@ def _passing(mixed, number, bits, whole, maybe, count):
         maybe[count] = 2 * i + whole
         count += bits[word] & two == two
     return count
+
+
+@njit(cache=True, nogil=True)
+def _passing_twice(mixed, more, maybe, first, count):
+    """Leave those runs of n words that pass the larger filter, too; return how many there are then."""
+    left = first
+    for i in range(first, count):
+        word, two = _place_of(_turned(mixed[maybe[i] >> 1]), more)
+        maybe[left] = maybe[i]
+        left += more[word] & two == two
+    return left
 
 
 @njit(cache=True, nogil=True)

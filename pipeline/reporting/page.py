@@ -11,6 +11,7 @@ from pathlib import Path
 from pipeline import builds, store
 from pipeline.reporting import (
     classifier,
+    decontamination,
     duplication,
     markup,
     numerals,
@@ -49,6 +50,7 @@ def _sections(evidence: Evidence, excerpts: Excerpts) -> Iterator[str]:
     yield road.at_a_glance(evidence)
     yield road.dropped(evidence)
     yield duplication.duplicates(evidence, excerpts)
+    yield decontamination.decontamination(evidence)
     yield strength.strength(evidence)
     yield classifier.classifier(evidence, excerpts)
     yield quality.quality(evidence)
