@@ -124,7 +124,7 @@ def score(folder: Path, texts: list[str], repeats: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
 
     def run_ours() -> None:
-        found["ours"] = lm_models.losses(ours, column, window=WINDOW, stride=STRIDE, batch_tokens=2048)
+        found["ours"] = lm_models.losses(ours, column, window=WINDOW, stride=STRIDE, batch_tokens=1024)
 
     def run_loop() -> None:
         found["loop"] = plain_loop(model, tokenizer, texts)
