@@ -19,7 +19,7 @@ from pipeline.kernels import windows
 Forward = Callable[[torch.Tensor], torch.Tensor]
 """Token ids int64 [B, L] to logits [B, L, V]; position l sees the positions up to l."""
 
-BATCH_TOKENS = 2048
+BATCH_TOKENS = 1024
 _POSITIONS_AT_ONCE = 256  # whose softmax is taken: a vocabulary of 128,000 makes 131 MB of them
 
 

@@ -9,7 +9,7 @@ deterministic algorithms where it has them. Code that comes with a model is neve
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import import_module
 from typing import Any, Literal
 
@@ -105,6 +105,8 @@ def _had(kind: Any, source: Source, **how: Any) -> Any:
     where = {"revision": source.identity} if source.hub else {"local_files_only": True}
     try:
         return kind.from_pretrained(source.place, trust_remote_code=False, **where, **how)
+    except MemoryError:  # is tried again with more room
+        raise
     except Exception as error:  # whatever a library raises about files that it cannot use
         first = str(error).strip().partition("\n")[0]
         remedy = (
@@ -153,25 +155,24 @@ def losses(
     do not count either.
 
     Raises:
-        DataError: the tokenizer makes ids that the model does not know.
+        DataError: the tokenizer makes ids that the model does not know, or a batch does not fit on the GPU.
     """
     words = texts.to_pylist()
-    found = model.tokenizer.encode_batch(words, add_special_tokens=False)
+    fast = model.tokenizer.encode_batch_fast if model.prefix else model.tokenizer.encode_batch  # the first: no offsets
+    found = fast(words, add_special_tokens=False)
     tokens, offsets = _ids(found)
     if (highest := int(tokens.max(initial=0))) >= model.vocabulary:
         raise DataError(
             f"its tokenizer makes the id {highest:,} and the model knows {model.vocabulary:,}: they are no pair"
         )
-    nats_N, scored_N = lm.document_losses(
-        model.forward,
-        tokens,
-        offsets,
-        window=window,
-        stride=stride,
-        prefix=model.prefix,
-        batch_tokens=batch_tokens,
-        device=model.device,
-    )
+    score = partial(lm.document_losses, model.forward, prefix=model.prefix, device=model.device)
+    try:
+        nats_N, scored_N = score(tokens, offsets, window=window, stride=stride, batch_tokens=batch_tokens)
+    except torch.OutOfMemoryError as error:
+        raise DataError(
+            f"a batch of {max(batch_tokens, window):,} positions does not fit beside the model on its GPU ({error}); "
+            "lower `batch_tokens`, or `window`"
+        ) from None
     bytes_N = pc.binary_length(texts).to_numpy().astype(np.int64)
     if not model.prefix:
         skipped = [encoding.offsets[0][1] if len(encoding) else 0 for encoding in found]

@@ -70,7 +70,7 @@ class LossesParams(Params):
     stride: int | None = Field(None, ge=1)
     bos: Literal["auto", "always", "never"] = "auto"
     dtype: Literal["float32", "bfloat16"] = "float32"
-    batch_tokens: int = Field(2048, ge=1)
+    batch_tokens: int = Field(1024, ge=1)
 
     @model_validator(mode="after")
     def _windows_overlap(self) -> "LossesParams":

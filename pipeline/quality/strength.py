@@ -41,7 +41,7 @@ ROW_BYTES = 40
 MOST_BINS = 20
 SCHEMA = pa.schema([pa.field("strength", pa.float32())])
 _SENT = pa.schema([("doc_id", DOC_ID), ("model", pa.int16()), ("bits", pa.float64()), ("address", pa.uint64())])
-_DOCUMENT = -1  # in the column `model`: the row is a document that wants its strength
+DOCUMENT = -1  # in the column `model`: the row is a document that wants its strength
 _MICRO = 1e6
 
 
@@ -71,7 +71,7 @@ def losses_sent(batch: pa.RecordBatch, *, models: tuple[str, ...], partitions: i
 def documents_sent(batch: pa.RecordBatch, *, partitions: int) -> Sent:
     """Return the kept documents of a batch, each for its partition."""
     kept = batch.filter(batch["keep"])
-    codes = pa.array(np.full(kept.num_rows, _DOCUMENT, np.int16))
+    codes = pa.array(np.full(kept.num_rows, DOCUMENT, np.int16))
     none = pa.array(np.zeros(kept.num_rows))
     rows = pa.RecordBatch.from_arrays([kept["doc_id"], codes, none, kept["address"]], schema=_SENT)
     return rows, lsh.spread(doc_ids(kept["doc_id"])[:, 0], partitions)
@@ -87,7 +87,7 @@ def strengths(part: Part, *, ladder: Ladder, statistic: str) -> Iterator[pa.Tabl
         return
     places, models = _groups(doc_ids(table["doc_id"])), table["model"].to_numpy()
     losses_GM = np.full((int(places.max()) + 1, len(ladder.models)), np.nan)
-    loss = models != _DOCUMENT
+    loss = models != DOCUMENT
     np.fmin.at(losses_GM, (places[loss], models[loss]), table["bits"].to_numpy()[loss])
     statistics = {"agreement": kernel.agreement, "spearman": kernel.rank_agreement}
     strength_G = statistics[statistic](losses_GM, np.array(ladder.scores))

@@ -10,8 +10,9 @@ import scipy.stats
 
 from pipeline.errors import DataError
 from pipeline.execution import LocalRunner
+from pipeline.quality.ladder import Ladder
 from pipeline.quality.losses import LOSSES, LossesParams
-from pipeline.quality.strength import STRENGTH, StrengthParams, check, of_use
+from pipeline.quality.strength import DOCUMENT, STRENGTH, StrengthParams, check, of_use, strengths
 from pipeline.schemas import DOC_ID, mask
 from tests.conftest import read, run_stage, write_corpus, write_documents
 from tests.kernels import reference_strength
@@ -250,3 +251,27 @@ def test_documents_without_a_single_shard_or_loss_of_theirs_are_refused_by_the_g
     assert made.manifest.facts["of_no_kept_document"] == 60
     with pytest.raises(DataError, match="of 0 documents with a loss 0 have one of every model"):
         of_use(StrengthParams(), made)
+
+
+def test_of_two_losses_of_one_document_the_smallest_counts():
+    rows = [("a", 0, 3.0), ("a", 1, 9.0), ("a", 1, 2.0), ("a", 1, 9.0), ("a", 2, 1.0), ("a", DOCUMENT, 0.0)]
+    ids, models, bits = zip(*rows, strict=True)
+    table = pa.table(
+        {
+            "doc_id": pa.array([name.encode() * 16 for name in ids], DOC_ID),
+            "model": pa.array(models, pa.int16()),
+            "bits": bits,
+            "address": pa.array([0] * 5 + [7], pa.uint64()),
+        }
+    )
+    ladder = Ladder(("x", "y", "z"), (1.0, 2.0, 3.0))
+    made, told = strengths(Whole(table), ladder=ladder, statistic="agreement")
+    assert made.to_pylist() == [{"address": 7, "strength": 1.0}]
+    assert told["microbits"] == {"x": 3_000_000, "y": 2_000_000, "z": 1_000_000}
+
+
+class Whole:
+    """A partition that is in memory."""
+
+    def __init__(self, table):
+        self.table = lambda: table
