@@ -13,7 +13,7 @@ nodes, or changes the named ones.
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.config import Recipe, StepConfig, suggestion
+from pipeline.config import Quality, Recipe, StepConfig, suggestion
 from pipeline.errors import ConfigError
 
 Steps = dict[str, StepConfig]
@@ -135,7 +135,7 @@ def _early_scores(road: Road) -> dict[str, str]:
             "dedup.keep: best_score needs scores before deduplication: a `dedup.column` that holds them, or a "
             "`quality.model` that was trained elsewhere"
         )
-    road.lay("scores", "quality.score", road.documents | {"model": f"file:{quality.model}"}, label=quality.label)
+    road.lay("scores", "quality.score", road.documents | {"model.0": f"file:{quality.model}"}, models=_scored(quality))
     return {"scores": "scores"}
 
 
@@ -150,7 +150,7 @@ def _quality(road: Road) -> None:
         )
         model = "model"
     if "scores" not in road.steps:
-        road.lay("scores", "quality.score", documents | {"model": model} | road.mask, label=quality.label)
+        road.lay("scores", "quality.score", documents | {"model.0": model} | road.mask, models=_scored(quality))
     tokens = {"tokens": "tokens"} if quality.by == "tokens" else {}
     if tokens and road.recipe.tokens is None:
         raise ConfigError("quality.by: to select by tokens the recipe needs a `tokens:` section; or select by bytes")
@@ -165,6 +165,10 @@ def _quality(road: Road) -> None:
         exempt=quality.exempt,
         label_only=quality.label_only,
     )
+
+
+def _scored(quality: Quality) -> list[dict[str, Any]]:
+    return [{"label": quality.label}]
 
 
 def _vocabulary(road: Road) -> None:

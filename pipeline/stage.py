@@ -342,6 +342,7 @@ class Step:
         whole = {role: print_ for role, print_ in self.identities.items() if role not in columns}
         wired = {role: names for role, names in columns.items() if role in self.inputs}
         places = {str(corpus.root): corpus.manifest.fingerprint for corpus in self.inputs.values()}
+        places[str(self.root)] = ""  # what it prepares there for its tasks is made of params and inputs
         return tasks.binding(fn, whole, wired, places | {str(p): self.identities[r] for r, p in self.files.items()})
 
 

@@ -109,7 +109,10 @@ def _quality(steps, domains, rows, total):
         d: [int(rows[d] * (x + 8 * (i + p) % 60) / 900) for i, x in enumerate(shape)] for p, d in enumerate(domains)
     }
     score = step(
-        "quality.score", {"label": None}, facts={"label": "positive", "documents_by_score": scores}, rows=total
+        "quality.score",
+        {"models": [{"name": "score"}]},
+        facts={"labels": {"score": "positive"}, "documents_by_score": {"score": scores}},
+        rows=total,
     )
     cut = {"overall": {"threshold": 0.3625, "documents": total, "bytes": 40_000_000}}
     rule = {"share": 0.7, "threshold": None, "by": "bytes", "scope": "overall", "exempt": ["books"], "label_only": []}

@@ -227,12 +227,12 @@ def test_identity_is_pinned(raw, tmp_path):
         "near": "20866ba1",
         "tokenizer": "c282bdcd",
         "model": "8f7507a4",
-        "scores": "294d95db",
-        "select": "7ebb93ab",
-        "tokens": "e6855a14",
-        "plan": "d80121f3",
-        "sequences": "2806f746",
-        "megatron": "59219e87",
+        "scores": "f525733a",
+        "select": "467e332b",
+        "tokens": "cdc0e30a",
+        "plan": "74fae3a6",
+        "sequences": "22a37728",
+        "megatron": "f6fca6ba",
     }
 
 

@@ -93,7 +93,7 @@ def test_a_model_and_a_tokenizer_brought_along_are_not_trained():
     steps = expand(recipe(quality={"model": "m.bin", "share": 0.5}, tokens={"tokenizer": "t.json"}))
     assert "model" not in steps
     assert "tokenizer" not in steps
-    assert steps["scores"].inputs["model"] == "file:m.bin"
+    assert steps["scores"].inputs["model.0"] == "file:m.bin"
     assert steps["tokens"].inputs["tokenizer"] == "file:t.json"
 
 

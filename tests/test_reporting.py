@@ -222,6 +222,24 @@ def test_scores_may_be_cut_by_domain(tmp_path):
     assert html.count('class="mark"') == 2, "the cut of web and the threshold of the bands"
 
 
+def test_every_model_has_its_scores_shown_and_the_labels_it_gave_most_often(tmp_path):
+    steps = road()
+    old = steps["scores"].facts
+    languages = {f"l{i:02}": 100 - i for i in range(15)}
+    facts = {
+        "labels": old["labels"],
+        "documents_by_score": old["documents_by_score"] | {"language": old["documents_by_score"]["score"]},
+        "documents_by_label": {"language": {"web": languages, "code": {"l03": 7}}},
+    }
+    steps["scores"] = steps["scores"].model_copy(update={"facts": facts})
+    html = told(tmp_path, steps)
+    assert "Documents by language, P of the best label" in html
+    assert "Documents by score, P(positive)" in html
+    assert "the 12 most frequent of 15" in html
+    assert ">l03<" in html
+    assert ">l14<" not in html
+
+
 def test_the_recipe_can_be_read_back(tmp_path):
     recipe = {"name": "x", "seed": 3, "sources": {"a: b": {"paths": ["p"]}}, "tokens": {"eos": "<|endoftext|>"}}
     html = told(tmp_path, road(), recipe=recipe)

@@ -1,266 +1,155 @@
-"""Probabilities of fastText's supervised softmax models, over Arrow's text buffers.
+"""Probabilities of any supervised fastText model, over Arrow's text buffers.
 
-Softmax is linear in the averaged features up to its logits, so a model collapses to one float a feature and label
-(`inputs @ outputs.T`), and with two labels to a single float, the difference. P(label) is softmax + 1e-5, as fastText
-prints it. Which features a document has, and how newlines are read, is told in `fasttext_features`.
+A model is scored on one of three paths. Softmax over two labels and at most bigrams collapses to one float a feature
+(`fasttext_collapsed`). Softmax over at most as many labels as dimensions collapses to a float a feature and label: it
+is read once a feature, so the narrower matrix is the faster one as well as the smaller. Everything else goes through
+the hidden vector (`fasttext_average`): with more labels a row of D floats is narrower, a tree asks for a few labels
+only, and a table of steps asks for fastText's own sums to the last bit.
 
-Words are compared by 64-bit keys, not by their bytes; in the collapsed kernel, which keeps the high half only, an
-unknown word is taken for a known one with probability about 2**-32. Every result is the same on every machine: sums
-have a fixed order, there is no fused arithmetic, `exp` is our own.
+Every result is the same on every machine: sums have a fixed order, products are fused where fastText fuses them and
+nowhere else, `exp` and `log` are our own. Which features a document has is told in `fasttext_features`.
 
 Shapes: N documents, L labels, R rows of the input matrix. `data` is uint8, `offsets` int64 [N + 1].
 """
 
-import math
+from collections.abc import Mapping
 
 import numpy as np
-from numba import njit, uint32, uint64
 
-from pipeline.kernels.fasttext_features import EOS, fill, frozen, lookup_of
-from pipeline.kernels.fasttext_hash import (
-    BASIS,
-    GRAM,
-    SPACE,
-    as_float,
-    exp,
-    hash32,
-    key_of,
-    modulo,
-    prefetch,
-    slot,
-    step,
-)
-from pipeline.kernels.fasttext_model import Model
+from pipeline.kernels import fasttext_losses as losses
+from pipeline.kernels.fasttext_average import averages
+from pipeline.kernels.fasttext_collapsed import PIECE, collapse, collapsed_logits, packed_table
+from pipeline.kernels.fasttext_features import Lookup, frozen, lookup_of, without_newlines
+from pipeline.kernels.fasttext_model import Model, Quantised
 
-LABEL_START = np.uint64(int.from_bytes(b"__label_", "big"))
-CHUNK_BYTES = 8192  # text is read in pieces of this size, so scratch space does not grow with a document
-PRIOR = 1e-5  # fastText adds this to every probability before its logarithm
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _logits(data, offsets, rows, lookup, weights_FL, logits_NL):
-    """Write the logits of the documents `rows`; a document without any feature is left as it was."""
-    buffer = np.empty(4096, np.int64)
-    grams = np.zeros(max(lookup.word_ngrams, 1), np.uint64)
-    n_labels = weights_FL.shape[1]
-    totals = np.empty(n_labels, np.float64)
-    for d in rows:
-        cursor = np.array([offsets[d], 0, 0])
-        totals[:] = 0.0
-        count = 0
-        while not cursor[2]:
-            buffer, n = fill(lookup, data, offsets[d + 1], cursor, grams, buffer)
-            for t in range(n):
-                prefetch(weights_FL, buffer[t] * n_labels)
-            for t in range(n):
-                for label in range(n_labels):
-                    totals[label] += weights_FL[buffer[t], label]
-            count += n
-        if count:
-            for label in range(n_labels):
-                logits_NL[d, label] = totals[label] / count
-
-
-@njit(cache=True, nogil=True)
-def _packed_table(lookup, data, offsets, weights):
-    """A table of (fingerprint << 32 | float32 bits of the weight), 0 for empty; and whether lookups in it are exact
-    for every known word."""
-    packed = np.zeros(len(lookup.keys), np.uint64)
-    shift = uint64(lookup.shift)
-    exact = True
-    for e in range(lookup.n_words):
-        key = key_of(data, offsets[e], offsets[e + 1])
-        p = slot(key, shift)
-        while packed[p] != 0:
-            exact &= packed[p] >> uint64(32) != key >> uint64(32)
-            p = (p + 1) & (len(packed) - 1)
-        packed[p] = (key >> uint64(32) << uint64(32)) | uint64(weights[e])
-    return packed, exact
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _collapsed_logits(data, offsets, keep, packed, shift, bucket_weights, eos_weight, has_eos, bigrams, logits):
-    """Write the logits of the kept documents; returns those it left because a label or a literal `</s>` may be in.
-
-    In pieces of about `CHUNK_BYTES`: hash all tokens without a branch, compute and prefetch all table slots, add up.
-    """
-    mask = len(packed) - 1
-    bucket = uint64(len(bucket_weights))
-    inverse = uint64(0xFFFFFFFFFFFFFFFF) // max(bucket, uint64(1))
-    eos = key_of(EOS, 0, len(EOS))
-    keys = np.empty(CHUNK_BYTES // 2 + 2, np.uint64)
-    slots = np.empty(len(keys), np.int64)
-    buckets = np.empty(len(keys), np.int64)
-    left = np.empty(len(keep), np.int64)
-    n_left = 0
-    for d in range(len(keep)):
-        if not keep[d]:
-            continue
-        at, end = offsets[d], offsets[d + 1]
-        total, count, previous, tokens, odd = 0.0, 0, uint64(0), 0, False
-        while at < end and not odd:
-            stop = min(at + CHUNK_BYTES, end)
-            while stop < end and not SPACE[data[stop]]:
-                stop += 1
-            n, odd = _tokens(data, at, stop, keys)
-            at = stop
-            for t in range(n):
-                key = keys[t]
-                slots[t] = slot(key, shift)
-                prefetch(packed, slots[t])
-                odd |= key == eos
-                if bigrams:
-                    value = hash32(key)
-                    buckets[t] = np.int64(modulo(previous * GRAM + value, bucket, inverse))
-                    prefetch(bucket_weights, buckets[t])
-                    previous = value
-            for t in range(n):
-                fingerprint = keys[t] >> uint64(32)
-                p = slots[t]
-                entry = packed[p]
-                while entry >> uint64(32) != fingerprint and entry != 0:
-                    p = (p + 1) & mask
-                    entry = packed[p]
-                total += as_float(uint32(entry))
-                count += entry != 0
-            if bigrams:
-                first = 1 if tokens == 0 else 0
-                for t in range(first, n):
-                    total += bucket_weights[buckets[t]]
-                count += max(n - first, 0)
-            tokens += n
-        if odd:
-            left[n_left] = d
-            n_left += 1
-            continue
-        if has_eos:
-            total += eos_weight
-            count += 1
-        if bigrams and tokens:
-            total += bucket_weights[np.int64((previous * GRAM + hash32(eos)) % bucket)]
-            count += 1
-        if count:
-            logits[d] = total / count
-    return left[:n_left].copy()
-
-
-@njit(cache=True, nogil=True)
-def _tokens(data, start, end, keys):
-    """Write the keys of all tokens of data[start:end], without a branch; returns their number and whether the text
-    has `__label_` in it."""
-    key, n, before, window, odd = BASIS, 0, uint64(1), uint64(0), False
-    for i in range(start, end):
-        byte = data[i]
-        space = uint64(SPACE[byte])
-        keys[n] = key
-        n += np.int64(space & (before ^ uint64(1)))
-        longer = step(key, byte)
-        key = BASIS if space else longer
-        before = space
-        window = (window << uint64(8)) | uint64(byte)
-        odd |= window == LABEL_START
-    keys[n] = key
-    return n + np.int64(before ^ uint64(1)), odd
-
-
-@njit(cache=True, nogil=True)
-def _softmax(logits_NL):
-    """Softmax of each row plus fastText's 1e-5; one column holds the difference of two logits. NaN stays NaN."""
-    n, width = logits_NL.shape
-    out = np.full((n, max(width, 2)), np.nan)
-    for d in range(n):
-        if math.isnan(logits_NL[d, 0]):
-            continue
-        if width == 1:
-            out[d, 0] = 1.0 / (1.0 + exp(logits_NL[d, 0])) + PRIOR
-            out[d, 1] = 1.0 / (1.0 + exp(-logits_NL[d, 0])) + PRIOR
-            continue
-        top = logits_NL[d].max()
-        total = 0.0
-        for label in range(width):
-            out[d, label] = exp(logits_NL[d, label] - top)
-            total += out[d, label]
-        out[d] = out[d] / total + PRIOR
-    return out
-
-
-@njit(cache=True, nogil=True)
-def _products(inputs_RD, vectors_LD, out_RL):
-    for r in range(len(inputs_RD)):
-        for label in range(len(vectors_LD)):
-            total = 0.0
-            for k in range(inputs_RD.shape[1]):
-                total += np.float64(inputs_RD[r, k]) * vectors_LD[label, k]
-            out_RL[r, label] = total
-
-
-def _collapse(model: Model) -> np.ndarray:
-    """float32 [R, L]: what each feature adds to each logit; with two labels [R, 1], the second's minus the first's."""
-    vectors_LD = model.outputs_LD.astype(np.float64)
-    if len(vectors_LD) == 2:
-        vectors_LD = vectors_LD[1:] - vectors_LD[:1]
-    weights_RL = np.empty((len(model.inputs_RD), len(vectors_LD)), np.float32)
-    for start in range(0, len(weights_RL), 65536):  # a copy of each piece, since a file's matrix may not be aligned
-        piece = np.array(model.inputs_RD[start : start + 65536], np.float32)
-        _products(piece, vectors_LD, weights_RL[start : start + 65536])
-    return weights_RL
+NO_NORMS = np.empty(0, np.float32)
+LOOKUP_ARRAYS = ("keys", "entries", "pruned_rows", "parts", "part_offsets")
 
 
 class Scorer:
-    """A softmax model made ready for scoring; it holds no reference to the model's matrices.
+    """A supervised model made ready for scoring.
+
+    What is worked out once, tables and weights, is in `made`, by name: saved and given back as memory maps, it is one
+    copy for all processes of a machine. `drop_newlines` reads every text as if "\\n" were not there, instead of as a
+    space. An unquantised model that is not collapsed stays where it is, a view of its file.
 
     Raises:
-        ValueError: the model's loss is not softmax, or its dictionary is damaged.
+        ValueError: the dictionary is damaged.
     """
 
-    def __init__(self, model: Model) -> None:
-        if model.loss != "softmax":
-            raise ValueError(f"its loss is {model.loss}; only softmax models can be scored")
+    def __init__(
+        self, model: Model, made: Mapping[str, np.ndarray] | None = None, *, drop_newlines: bool = False
+    ) -> None:
         self.labels = model.labels
-        self._lookup = lookup_of(model)
-        self._weights_RL = _collapse(model)
-        self._packed: np.ndarray | None = None
-        plain = model.maxn == 0 and model.word_ngrams <= 2 and model.pruned_rows is None
-        if plain and len(self.labels) == 2 and all(label.startswith("__label__") for label in self.labels):
-            self._pack(model)
-
-    def _pack(self, model: Model) -> None:
-        """Set up the collapsed kernel; a weight of 0.0 becomes -0.0, since an empty slot is all zero bits."""
-        weights = self._weights_RL[: model.n_words, 0].copy()
-        weights[weights == 0] = -0.0
-        packed, exact = _packed_table(self._lookup, model.entry_bytes, model.entry_offsets, weights.view(np.uint32))
-        self._packed = packed if exact else None
-        end_of_text = [e for e in range(model.n_words) if model.entry(e) == b"</s>"]
-        self._eos_weight = float(weights[end_of_text[0]]) if end_of_text else 0.0
-        self._has_eos = bool(end_of_text)
+        self._drop_newlines = drop_newlines
+        self.made = dict(_made(model) if made is None else made)
+        arrays = {name: frozen(array) for name, array in self.made.items()}
+        sizes = (int(np.log2(len(arrays["keys"]))), model.n_words, model.bucket, model.word_ngrams)
+        self._lookup = Lookup(
+            shift=32 - sizes[0],
+            n_words=sizes[1],
+            bucket=sizes[2],
+            word_ngrams=sizes[3],
+            minn=model.minn,
+            maxn=model.maxn,
+            **{name: arrays[name] for name in LOOKUP_ARRAYS},
+        )
+        self._packed = arrays.get("packed")
+        self._eos = arrays.get("eos", np.empty(0, np.float32))
+        if is_collapsed(model):
+            self._matrix, self._norms = arrays["weights"], frozen(NO_NORMS)
+            self._output = losses.linear_output(len(self.labels))
+        else:
+            self._matrix = arrays["directions"] if "directions" in arrays else frozen(np.asarray(model.inputs_RD))
+            self._norms = arrays.get("norms", frozen(NO_NORMS))
+            counts = model.entry_counts[model.n_words :]
+            self._output = losses.output_of(model.loss, model.outputs_LD, counts)
 
     def probabilities(self, data: np.ndarray, offsets: np.ndarray, keep: np.ndarray | None = None) -> np.ndarray:
-        """P of every label, float64 [N, L] in the order of `labels`, as fastText would print it (softmax + 1e-5).
+        """P of every label, float64 [N, L] in the order of `labels`, as fastText would print it.
 
-        NaN where `keep` (bool [N]) is False, and for documents without a single feature, for which fastText
-        predicts nothing.
+        NaN where `keep` (bool [N]) is False, for documents without a single feature, for which fastText predicts
+        nothing, and for labels that a hierarchical softmax does not list.
         """
-        data, offsets = frozen(data), frozen(offsets)
+        return losses.all_labels(self._output, self._values(data, offsets, keep))
+
+    def probability(
+        self, data: np.ndarray, offsets: np.ndarray, label: int, keep: np.ndarray | None = None
+    ) -> np.ndarray:
+        """P of the label at place `label` of `labels`, float64 [N]; NaN as in `probabilities`."""
+        return losses.one_label(self._output, self._values(data, offsets, keep), label)
+
+    def best(
+        self, data: np.ndarray, offsets: np.ndarray, keep: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The most probable label, int32 [N] places in `labels`, and its P, float32 [N].
+
+        -1 and NaN where `keep` (bool [N]) is False and where fastText predicts nothing. Ties go as fastText's: to the
+        last of the equals.
+        """
+        return losses.best_label(self._output, self._values(data, offsets, keep))
+
+    def _values(self, data: np.ndarray, offsets: np.ndarray, keep: np.ndarray | None) -> np.ndarray:
+        """The hidden vectors or logits that the last layer takes, [N, ...]; NaN for what is not predicted."""
         n = len(offsets) - 1
         keep = np.ones(n, np.bool_) if keep is None else keep
-        logits_NL = np.full((n, self._weights_RL.shape[1]), np.nan)
-        if self._packed is None:
-            rows = np.flatnonzero(keep)
-        else:
-            lookup = self._lookup
-            bigrams = lookup.word_ngrams > 1
-            buckets = self._weights_RL[lookup.n_words :, 0] if bigrams else self._weights_RL[:0, 0]
-            rows = _collapsed_logits(
-                data,
-                offsets,
-                keep,
-                self._packed,
-                np.uint64(lookup.shift),
-                buckets,
-                self._eos_weight,
-                self._has_eos,
-                bigrams,
-                logits_NL[:, 0],
-            )
-        _logits(data, offsets, rows, self._lookup, self._weights_RL, logits_NL)
-        return _softmax(logits_NL)[:, : len(self.labels)]
+        if self._drop_newlines:
+            data, offsets = without_newlines(frozen(data), frozen(offsets))
+        data, offsets = frozen(data), frozen(offsets)
+        wide = np.float64 if self._output.code == losses.LINEAR else np.float32
+        values = np.full((n, self._matrix.shape[1]), np.nan, wide)
+        rows = np.flatnonzero(keep) if self._packed is None else self._collapsed(data, offsets, keep, values[:, 0])
+        averages(data, offsets, rows, self._lookup, self._matrix, self._norms, values)
+        return values
+
+    def _collapsed(self, data: np.ndarray, offsets: np.ndarray, keep: np.ndarray, logits: np.ndarray) -> np.ndarray:
+        """Write what the kernel for two labels can; returns the documents it leaves to the general one."""
+        lookup = self._lookup
+        bigrams = lookup.word_ngrams > 1
+        return collapsed_logits(
+            data,
+            offsets,
+            keep,
+            self._packed,
+            np.uint64(lookup.shift),
+            self._matrix[lookup.n_words :, 0] if bigrams else self._matrix[:0, 0],
+            float(self._eos[0]) if len(self._eos) else 0.0,
+            bool(len(self._eos)),
+            bigrams,
+            logits,
+        )
+
+
+def is_collapsed(model: Model) -> bool:
+    """Whether the model is scored from collapsed weights: softmax, and no more labels than dimensions."""
+    return model.loss == "softmax" and len(model.outputs_LD) <= max(model.outputs_LD.shape[1], 2)
+
+
+def _made(model: Model) -> dict[str, np.ndarray]:
+    """All that has to be worked out or expanded before a model can score, by name."""
+    lookup = lookup_of(model)
+    made = {name: getattr(lookup, name) for name in LOOKUP_ARRAYS}
+    if is_collapsed(model):
+        made["weights"] = collapse(model)
+        return made | _packed(model, lookup, made["weights"])
+    if isinstance(model.inputs_RD, Quantised):
+        directions = np.empty(model.inputs_RD.shape, np.float32)
+        for start in range(0, len(directions), PIECE):
+            directions[start : start + PIECE] = model.inputs_RD.directions(slice(start, start + PIECE))
+        made |= {"directions": directions, "norms": model.inputs_RD.norms_R}
+    return made
+
+
+def _packed(model: Model, lookup: Lookup, weights_RL: np.ndarray) -> dict[str, np.ndarray]:
+    """The table of the collapsed kernel and the weight of `</s>`, or nothing where it cannot score the model.
+
+    A weight of 0.0 becomes -0.0, since an empty slot is all zero bits.
+    """
+    plain = model.maxn == 0 and model.word_ngrams <= 2 and model.pruned_rows is None
+    if not plain or len(model.labels) != 2 or not all(label.startswith("__label__") for label in model.labels):
+        return {}
+    weights = weights_RL[: model.n_words, 0].copy()
+    weights[weights == 0] = -0.0
+    packed, exact = packed_table(lookup, model.entry_bytes, model.entry_offsets, weights.view(np.uint32))
+    end_of_text = [e for e in range(model.n_words) if model.entry(e) == b"</s>"]
+    return {"packed": packed, "eos": weights[end_of_text]} if exact else {}

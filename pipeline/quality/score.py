@@ -1,87 +1,206 @@
-"""Score every document: P(label) under a fastText classifier.
+"""Score every document by one or several fastText models, in one pass over the text.
 
-Reads documents (text) and, where wired, the mask; writes, shard for shard, `score`: the probability of the positive
-label as official fastText prints it (softmax + 1e-5, so up to 1.00001), null where the mask drops the document.
-A newline counts as a space, as it does in quality.train: an outside model must have been trained on text whose
-newlines were replaced by spaces. A document in which the model knows no feature scores 0.
+Reads documents (text), the models (role model.0, model.1 ... for each of `models`) and, where wired, the mask; writes,
+shard for shard, for each model
+
+    NAME          float32: P of its label as official fastText prints it (with its 1e-5, so up to 1.00001)
+
+or, with `best`,
+
+    NAME          string: the most probable label, without `__label__`; null where the model predicts nothing
+    NAME_score    float32: its P
+
+all null where the mask drops the document. A document in which the model knows no feature scores 0, as does a label
+that a hierarchical softmax does not list. A newline counts as a space, or as nothing: see `newlines`.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pydantic import Field, model_validator
 
-from pipeline.quality.model import MODEL_FILE, load, positive_label, scorer
+from pipeline.corpus import Frozen
+from pipeline.errors import DataError
+from pipeline.ledger import Tally
+from pipeline.quality import model as models
+from pipeline.quality.model import MODEL_FILE, PREFIX, Newlines
 from pipeline.schemas import text_buffers
 from pipeline.stage import Params, Stage, Step
 
 BINS = 20
-SCHEMA = pa.schema([pa.field("score", pa.float32())])
+ROLE = "model."
+
+
+class Scored(Params):
+    """A model's columns: `name`, and `name`_score with `best`.
+
+    `label` is the one that P is written of, with or without `__label__`; by default the one called 1, positive or hq.
+    `newlines` is how the model was taught to read them, as a "space" or not at all ("drop"); by default what the .json
+    beside the model says, else as a space.
+    """
+
+    name: str = Field("score", pattern="^[a-z][a-z0-9_]*$")
+    label: str | None = None
+    best: bool = False
+    newlines: Newlines | None = None
+
+    @model_validator(mode="after")
+    def _one_question(self) -> "Scored":
+        if self.best and self.label is not None:
+            raise ValueError("`best` asks for the most probable label, so it goes without a `label`")
+        return self
+
+    @property
+    def score(self) -> str:
+        """The column with the probability."""
+        return f"{self.name}_score" if self.best else self.name
 
 
 class ScoreParams(Params):
-    """Which label stands for quality, with or without `__label__`; by default the one called 1, positive or hq."""
+    """What is asked of each model, in the order of the roles model.0, model.1 ..."""
 
-    label: str | None = None
+    models: tuple[Scored, ...] = Field((Scored(),), min_length=1)
+
+    @model_validator(mode="after")
+    def _columns_differ(self) -> "ScoreParams":
+        columns = Counter(name for scored in self.models for name in {scored.name, scored.score})
+        if twice := [name for name, count in columns.items() if count > 1]:
+            raise ValueError(f"two models write the column {twice[0]!r}; give each of `models` a `name` of its own")
+        return self
 
 
-def score_batch(batch: pa.RecordBatch, model: str, label: int) -> pa.RecordBatch:
-    """Return the score of each row of `batch`, in its order; null where the row is not kept."""
+class Ready(Frozen):
+    """A model ready for the workers: paths, and the place of its label."""
+
+    scored: Scored
+    path: str
+    prepared: str
+    newlines: Newlines
+    label: int
+
+
+def schema(params: ScoreParams) -> pa.Schema:
+    """Return the columns that the models write."""
+    fields = []
+    for scored in params.models:
+        fields += [pa.field(scored.name, pa.string())] if scored.best else []
+        fields.append(pa.field(scored.score, pa.float32()))
+    return pa.schema(fields)
+
+
+def score_batch(batch: pa.RecordBatch, ready: Sequence[Ready]) -> pa.RecordBatch:
+    """Return the columns of every model for each row of `batch`, in its order; null where the row is not kept."""
     keep = batch["keep"].to_numpy(zero_copy_only=False)
-    probabilities_NL = scorer(Path(model)).probabilities(*text_buffers(batch["text"]), keep)
-    scores = np.nan_to_num(probabilities_NL[:, label], nan=0.0).astype(np.float32)
-    return pa.record_batch([pa.array(scores, mask=~keep)], schema=SCHEMA)
+    data, offsets = text_buffers(batch["text"])
+    columns: dict[str, pa.Array] = {}
+    for model in ready:
+        scorer = models.scorer(Path(model.path), Path(model.prepared), model.newlines)
+        if model.scored.best:
+            labels, scores = scorer.best(data, offsets, keep)
+            names = pa.array([label.removeprefix(PREFIX) for label in scorer.labels], pa.string())
+            columns[model.scored.name] = names.take(pa.array(labels, mask=labels < 0))
+        else:
+            scores = scorer.probability(data, offsets, model.label, keep)
+        columns[model.scored.score] = pa.array(np.nan_to_num(scores, nan=0.0).astype(np.float32), mask=~keep)
+    return pa.record_batch(columns)
 
 
-def count_scores(before: pa.RecordBatch, after: pa.RecordBatch) -> dict[str, Any]:
-    """Return the documents of each domain by score, in `BINS` equal bins."""
-    scores = after["score"]
-    scored = np.asarray(scores.is_valid())
+def count_scores(before: pa.RecordBatch, after: pa.RecordBatch, params: ScoreParams) -> Tally:
+    """Return, by model and domain, the documents by score in `BINS` equal bins, and by best label."""
+    tally: Tally = {"score": {}, "label": {}}
+    for scored in params.models:
+        tally["score"][scored.name] = _counts(before["domain"], _bins(after[scored.score]))
+        if scored.best:
+            tally["label"][scored.name] = _counts(before["domain"], after[scored.name])
+    return tally
+
+
+def _bins(scores: pa.Array) -> pa.Array:
     places = np.minimum(scores.fill_null(0).to_numpy() * BINS, BINS - 1).astype(np.int64)
-    domains = before["domain"].dictionary_encode()
-    codes = domains.indices.to_numpy()
-    counts = np.zeros((len(domains.dictionary), BINS), np.int64)
-    np.add.at(counts, (codes[scored], places[scored]), 1)
-    names = domains.dictionary.to_pylist()
-    return {
-        name: {f"{place:02}": int(n) for place, n in enumerate(row) if n}
-        for name, row in zip(names, counts, strict=True)
-        if row.any()
-    }
+    names = pa.array([f"{place:02}" for place in range(BINS)])
+    return names.take(pa.array(places, mask=np.asarray(scores.is_null())))
+
+
+def _counts(domains: pa.Array, values: pa.Array) -> Tally:
+    """Return domain -> value -> how often; null values are not counted."""
+    table = pa.table({"domain": domains, "value": values}).filter(pa.array(np.asarray(values.is_valid())))
+    counts: Tally = {}
+    for row in table.group_by(["domain", "value"], use_threads=False).aggregate([([], "count_all")]).to_pylist():
+        counts.setdefault(row["domain"], {})[row["value"]] = row["count_all"]
+    return counts
 
 
 def check(params: ScoreParams, files: Mapping[str, Path]) -> None:
-    """Refuse a given model that cannot be scored, or lacks the label, before anything runs."""
-    if "model" in files:
-        positive_label(load(files["model"]).labels, params.label, str(files["model"]))
-        scorer(files["model"])
+    """Refuse a given model that cannot be scored, lacks the label or reads newlines otherwise, before anything runs."""
+    for role, path in files.items():
+        if role.startswith(ROLE):
+            _asked(_of_role(params, role), path, is_file=True)
 
 
 def score(step: Step, params: ScoreParams) -> None:
-    """Check the model and its label, then score every shard; each process loads the model once."""
-    path = step.file("model", MODEL_FILE)
-    labels = load(path).labels
-    place = positive_label(labels, params.label, str(path))
-    scorer(path)
+    """Check and prepare the models, then score every shard; processes of a machine share what was prepared."""
+    roles = [f"{ROLE}{place}" for place in range(len(params.models))]
+    for role in {*step.inputs, *step.files}:
+        if role.startswith(ROLE):
+            _of_role(params, role)
+    if missing := [role for role in roles if role not in {*step.inputs, *step.files}]:
+        raise DataError(f"quality.score: no model plays {missing[0]}; wire one for each of the {len(roles)} `models`")
+    ready = [_ready(step, role, scored) for role, scored in zip(roles, params.models, strict=True)]
     counts = step.map_shards(
-        partial(score_batch, model=str(path), label=place),
+        partial(score_batch, ready=ready),
         columns={"documents": ("domain", "text"), "mask": ("keep",)},
-        schema=SCHEMA,
-        tally=count_scores,
+        schema=schema(params),
+        tally=partial(count_scores, params=params),
     )
-    histogram = {domain: [bins.get(f"{place:02}", 0) for place in range(BINS)] for domain, bins in counts.items()}
-    step.note(label=labels[place], labels=list(labels), documents_by_score=histogram)
+    step.note(
+        labels={model.scored.name: _label(model) for model in ready if not model.scored.best},
+        newlines={model.scored.name: model.newlines for model in ready},
+        documents_by_score={
+            name: {domain: [bins.get(f"{place:02}", 0) for place in range(BINS)] for domain, bins in domains.items()}
+            for name, domains in counts.get("score", {}).items()
+        },
+        documents_by_label=counts.get("label", {}),
+    )
+
+
+def _ready(step: Step, role: str, scored: Scored) -> Ready:
+    path = step.file(role, MODEL_FILE)
+    label, newlines = _asked(scored, path, is_file=role in step.files)
+    prepared = models.prepare(path, step.root / "scratch" / role)
+    return Ready(scored=scored, path=str(path), prepared=str(prepared), newlines=newlines, label=label)
+
+
+def _asked(scored: Scored, path: Path, *, is_file: bool) -> tuple[int, Newlines]:
+    """Return the place of the label (-1: the best one) and how newlines are read; refuses what cannot be had."""
+    labels = models.check(path).labels
+    label = -1 if scored.best else models.positive_label(labels, scored.label, str(path))
+    return label, models.newlines_of(path, scored.newlines, is_file=is_file)
+
+
+def _label(model: Ready) -> str:
+    return models.load(Path(model.path)).labels[model.label]
+
+
+def _of_role(params: ScoreParams, role: str) -> Scored:
+    place = role.removeprefix(ROLE)
+    if not place.isdecimal() or str(int(place)) != place or int(place) >= len(params.models):
+        raise DataError(
+            f"quality.score: {role} is wired, but `models` says what is asked of {ROLE}0 to "
+            f"{ROLE}{len(params.models) - 1} only; add an entry or take the model away"
+        )
+    return params.models[int(place)]
 
 
 SCORE = Stage(
     name="quality.score",
-    version=1,
+    version=2,
     params=ScoreParams,
-    inputs=("documents", "model"),
-    optional=("mask",),
+    inputs=("documents", f"{ROLE}0"),
+    optional=("mask", f"{ROLE}*"),
     run=score,
     check=check,
 )

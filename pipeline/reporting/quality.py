@@ -9,6 +9,7 @@ from pipeline.reporting.plots import Mark, ridges
 
 TRAIN, SCORE, SELECT = "quality.train", "quality.score", "quality.select"
 TRAINED_ON = ("documents_found", "bytes_found", "held_out_documents")
+SHOWN_LABELS = 12
 
 
 def quality(evidence: Evidence) -> str:
@@ -43,24 +44,51 @@ def _quality_tiles(evidence: Evidence) -> dict[str, tuple[str, str]]:
 
 
 def _scores(evidence: Evidence) -> str:
-    pictures = []
+    parts = []
     for step in evidence.of_stage(SCORE):
-        counts = mapping(step.facts, "documents_by_score")
-        rows = {domain: (evidence.tone(domain), counts[domain]) for domain in evidence.ordered(counts)}
-        bins = len(next(iter(counts.values()), ()))
-        if not bins:
-            continue
-        names = [f"{i / bins:g}" if i * 10 % bins == 0 else "" for i in range(bins + 1)]
-        overall, by_domain = _thresholds(evidence)
-        marks = [Mark(overall * bins, f"cut {overall:.3f}")] if overall is not None else []
-        cuts = {domain: at * bins for domain, at in by_domain.items()}
-        title = "Documents by score and domain"
-        picture = ridges(title, rows, names=names, axis="score", marks=marks, cuts=cuts)
-        said = f"Documents by P({step.facts.get('label', 'positive')}); each domain has a height of its own."
-        pictures.append(
-            markup.figure(picture, f"{said} What lies left of the dashed line was dropped, exempt domains apart.")
-        )
-    return "".join(pictures)
+        models = mapping(step.facts, "documents_by_score")
+        for name, counts in models.items():
+            cut = _thresholds(evidence) if len(models) == 1 else (None, {})
+            label = mapping(step.facts, "labels").get(name)
+            parts.append(_ridges(evidence, counts, name, f"P({label})" if label else "P of the best label", *cut))
+        parts += [_labels(evidence, n, c) for n, c in mapping(step.facts, "documents_by_label").items()]
+    return "".join(parts)
+
+
+def _ridges(
+    evidence: Evidence,
+    counts: Mapping[str, list[int]],
+    name: str,
+    what: str,
+    overall: float | None,
+    by_domain: Mapping[str, float],
+) -> str:
+    rows = {domain: (evidence.tone(domain), counts[domain]) for domain in evidence.ordered(counts)}
+    bins = len(next(iter(counts.values()), ()))
+    if not bins:
+        return ""
+    names = [f"{i / bins:g}" if i * 10 % bins == 0 else "" for i in range(bins + 1)]
+    marks = [Mark(overall * bins, f"cut {overall:.3f}")] if overall is not None else []
+    cuts = {domain: at * bins for domain, at in by_domain.items()}
+    picture = ridges(f"Documents by {name} and domain", rows, names=names, axis=name, marks=marks, cuts=cuts)
+    said = f"Documents by {name}, {what}; each domain has a height of its own."
+    dropped = " What lies left of the dashed line was dropped, exempt domains apart." if marks or cuts else ""
+    return markup.figure(picture, said + dropped)
+
+
+def _labels(evidence: Evidence, name: str, counts: Mapping[str, Mapping[str, int]]) -> str:
+    """A table of the most frequent labels by domain."""
+    domains = evidence.ordered(counts)
+    totals: dict[str, int] = {}
+    for by_label in counts.values():
+        for label, n in by_label.items():
+            totals[label] = totals.get(label, 0) + n
+    shown = sorted(totals, key=lambda label: (-totals[label], label))[:SHOWN_LABELS]
+    rows: list[list[markup.Cell]] = [
+        [label, totals[label], *(counts[domain].get(label, 0) for domain in domains)] for label in shown
+    ]
+    more = f", the {SHOWN_LABELS} most frequent of {len(totals)}" if len(totals) > SHOWN_LABELS else ""
+    return markup.words(f"Documents by {name}{more}", "h3") + markup.table((name, "documents", *domains), rows)
 
 
 def _thresholds(evidence: Evidence) -> tuple[float | None, dict[str, float]]:

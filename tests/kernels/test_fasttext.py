@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.kernels import fasttext_features, fasttext_hash
-from pipeline.kernels.fasttext import CHUNK_BYTES, Scorer
+from pipeline.kernels.fasttext import Scorer
+from pipeline.kernels.fasttext_collapsed import CHUNK_BYTES
 from pipeline.kernels.fasttext_model import parse
 from pipeline.schemas import text_buffers
 from tests.kernels import official_fasttext as official
@@ -64,7 +65,7 @@ def worst_difference(path, texts):
         if not expected:
             assert np.isnan(row).all(), text
             continue
-        assert set(expected) == set(scorer.labels)
+        assert {label for label, p in zip(scorer.labels, row, strict=True) if not np.isnan(p)} == set(expected)
         worst = max(worst, *(abs(row[scorer.labels.index(label)] - p) for label, p in expected.items()))
     return worst
 
@@ -73,6 +74,19 @@ def worst_difference(path, texts):
 def test_probabilities_equal_official_fasttext_on_fuzzed_texts(files, name):
     texts = [*fuzzed(1500, 1), "", " ", "</s>", "a", "</s> a", "a </s>", "__label__1", "\n\n", "a\nb", "a\0b"]
     assert worst_difference(files[name], texts) <= 1e-6
+
+
+@pytest.mark.parametrize("name", official.MODELS)
+def test_the_best_label_and_any_single_one_are_those_of_official_fasttext_ties_too(files, models, name):
+    texts = [*fuzzed(400, 2), "", " ", "</s>", "a", "zzz", "a\nb"]
+    scorer = Scorer(models[name])
+    labels, probabilities = scorer.best(*buffers(texts))
+    for label, p, expected in zip(labels, probabilities, official.predict(files[name], texts, 1), strict=True):
+        assert ([scorer.labels[label]] if label >= 0 else []) == list(expected)
+        assert p == pytest.approx(next(iter(expected.values()), math.nan), abs=1e-6, nan_ok=True)
+    whole = scorer.probabilities(*buffers(texts))
+    for label in {0, len(scorer.labels) // 2, len(scorer.labels) - 1}:
+        assert np.array_equal(scorer.probability(*buffers(texts), label), whole[:, label], equal_nan=True)
 
 
 def test_texts_without_any_feature_have_no_probability_as_official_fasttext_predicts_nothing(tmp_path):
@@ -164,12 +178,6 @@ def test_a_model_with_two_labels_and_bigrams_is_collapsed_and_gives_what_the_gen
     general._packed = None
     found, expected = (scorer.probabilities(*buffers(texts)) for scorer in (collapsed, general))
     np.testing.assert_allclose(found, expected, atol=1e-12)
-
-
-def test_other_losses_are_refused_by_name(tmp_path):
-    model = parse(official.train(tmp_path, "unigrams", loss="ova").read_bytes())
-    with pytest.raises(ValueError, match="loss is one-vs-all; only softmax"):
-        Scorer(model)
 
 
 @given(st.floats(-745, 745))

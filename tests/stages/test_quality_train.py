@@ -48,7 +48,9 @@ def model_bytes(corpus):
 def test_the_model_scores_as_official_fasttext_does(tmp_path):
     documents = write_documents(tmp_path / "documents", shards_of(invented()))
     model = train(tmp_path / "model", documents)
-    scores = read(run_stage(tmp_path / "scores", SCORE, ScoreParams(), documents=documents, model=model))["score"]
+    scores = read(run_stage(tmp_path / "scores", SCORE, ScoreParams(), **{"documents": documents, "model.0": model}))[
+        "score"
+    ]
     texts = read(documents)["text"].to_pylist()
     expected = [found["__label__1"] for found in official.predict(model.root / "data" / "model.bin", texts)]
     np.testing.assert_allclose(scores.to_numpy(), expected, atol=1e-6)
@@ -118,11 +120,13 @@ def test_documents_that_the_mask_drops_are_neither_learned_from_nor_scored(tmp_p
     rest = write_documents(tmp_path / "rest", [[row for row, kept in zip(rows, keep, strict=True) if kept]])
     masked = train(tmp_path / "masked", {"documents": documents, "mask": earlier})
     assert model_bytes(masked) == model_bytes(train(tmp_path / "alone", rest))
-    whole = run_stage(tmp_path / "whole", SCORE, ScoreParams(), documents=documents, model=masked)
-    some = run_stage(tmp_path / "some", SCORE, ScoreParams(), documents=documents, model=masked, mask=earlier)
+    whole = run_stage(tmp_path / "whole", SCORE, ScoreParams(), **{"documents": documents, "model.0": masked})
+    some = run_stage(
+        tmp_path / "some", SCORE, ScoreParams(), mask=earlier, **{"documents": documents, "model.0": masked}
+    )
     expected = [score if kept else None for score, kept in zip(read(whole)["score"].to_pylist(), keep, strict=True)]
     assert read(some)["score"].to_pylist() == expected
-    counts = some.manifest.facts["documents_by_score"]
+    counts = some.manifest.facts["documents_by_score"]["score"]
     assert sum(map(sum, counts.values())) == sum(keep)
 
 
@@ -162,48 +166,6 @@ def test_too_few_documents_are_refused(tmp_path):
 def test_labels_that_make_no_sense_are_refused(params, message):
     with pytest.raises(ValidationError, match=message):
         TrainParams(**{**DOMAINS, **params})
-
-
-def test_any_model_of_two_or_more_labels_scores_documents_by_the_label_that_is_named(tmp_path):
-    documents = write_documents(tmp_path / "documents", shards_of(invented(60)))
-    path = official.train(tmp_path, "many labels")
-    corpus = run_stage(tmp_path / "scores", SCORE, ScoreParams(label="c"), documents=documents, model=path)
-    texts = read(documents)["text"].to_pylist()
-    expected = [found["__label__c"] for found in official.predict(path, texts)]
-    np.testing.assert_allclose(read(corpus)["score"].to_numpy(), expected, atol=1e-6)
-    assert corpus.manifest.facts["label"] == "__label__c"
-
-
-@pytest.mark.parametrize("label", [None, "nine"])
-def test_without_a_positive_label_the_labels_are_listed(tmp_path, label):
-    documents = write_documents(tmp_path / "documents", [invented(3)])
-    path = official.train(tmp_path, "many labels")
-    with pytest.raises(DataError, match=r"its labels are __label__\w, ") as error:
-        run_stage(tmp_path / "scores", SCORE, ScoreParams(label=label), documents=documents, model=path)
-    assert "Name the one that stands for quality as `label`" in str(error.value)
-
-
-def test_a_file_that_is_no_model_is_refused(tmp_path):
-    documents = write_documents(tmp_path / "documents", [invented(3)])
-    (tmp_path / "model.bin").write_bytes(b"PAR1 and something else")
-    with pytest.raises(DataError, match="cannot be read as a fastText model: it starts with"):
-        run_stage(tmp_path / "scores", SCORE, ScoreParams(), documents=documents, model=tmp_path / "model.bin")
-
-
-def test_a_loss_that_cannot_be_scored_is_refused_before_any_shard(tmp_path):
-    documents = write_documents(tmp_path / "documents", [invented(3)])
-    path = official.train(tmp_path, "unigrams", loss="hs")
-    with pytest.raises(DataError, match="loss is hierarchical softmax"):
-        run_stage(tmp_path / "scores", SCORE, ScoreParams(), documents=documents, model=path)
-
-
-def test_a_document_without_any_known_feature_scores_zero(tmp_path):
-    path = official.without_eos(tmp_path)
-    documents = write_documents(tmp_path / "documents", [[("the of", "web"), ("nothing known", "web")]])
-    corpus = run_stage(tmp_path / "scores", SCORE, ScoreParams(), documents=documents, model=path)
-    known, unknown = read(corpus)["score"].to_pylist()
-    assert known > 0.7
-    assert unknown == 0
 
 
 def test_auc_equals_the_public_one():
