@@ -23,6 +23,7 @@ STAGES: dict[str, str] = {
     "quality.train": "pipeline.quality.train:TRAIN",
     "quality.score": "pipeline.quality.score:SCORE",
     "quality.select": "pipeline.quality.select:SELECT",
+    "quality.decontaminate": "pipeline.quality.decontaminate:DECONTAMINATE",
     "tokens.train": "pipeline.tokens.train:TRAIN",
     "tokens.encode": "pipeline.tokens.encode:ENCODE",
     "tokens.pack": "pipeline.tokens.pack:PACK",
