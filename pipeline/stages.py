@@ -22,6 +22,7 @@ STAGES: dict[str, str] = {
     "dedup.cut": "pipeline.dedup.cut:CUT",
     "quality.train": "pipeline.quality.train:TRAIN",
     "quality.score": "pipeline.quality.score:SCORE",
+    "quality.heuristics": "pipeline.quality.heuristics:HEURISTICS",
     "quality.select": "pipeline.quality.select:SELECT",
     "quality.decontaminate": "pipeline.quality.decontaminate:DECONTAMINATE",
     "tokens.train": "pipeline.tokens.train:TRAIN",
