@@ -24,6 +24,7 @@ STAGES: dict[str, str] = {
     "quality.score": "pipeline.quality.score:SCORE",
     "quality.losses": "pipeline.quality.losses:LOSSES",
     "quality.strength": "pipeline.quality.strength:STRENGTH",
+    "quality.heuristics": "pipeline.quality.heuristics:HEURISTICS",
     "quality.select": "pipeline.quality.select:SELECT",
     "quality.verify": "pipeline.quality.verify:VERIFY",
     "quality.decontaminate": "pipeline.quality.decontaminate:DECONTAMINATE",

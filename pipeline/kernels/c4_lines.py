@@ -1,0 +1,361 @@
+"""The rules of C4 about lines: which stay, what is cut out of them, how many sentences that leaves.
+
+Letters: N documents, B bytes in all of them, S spans, P phrases, C counts. Document i is
+data[offsets[i]:offsets[i + 1]], valid UTF-8; its spans are spans[ends[i]:ends[i + 1]], each (start, end) from its first
+byte, sorted and disjoint.
+
+The rules are those of Raffel et al. 2020 (section 2.2 and the code that came with it) in the order and to the letter of
+datatrove's C4QualityFilter, but for sentences. A line is one of str.splitlines(), without white space around it; its
+words are those of str.split(). It goes if
+
+    a word has more than `word_length` characters
+    it does not end with one of . ? ! " ' or ends with "..."             (citations taken out before: [1] [] [edit]
+    it has fewer than `line_words` words                                  [citation needed])
+    `javascript` or a phrase on policy is in it, small or capital ASCII letters alike
+
+Lines that stay are joined by one "\\n", and white space around the whole is cut. A sentence ends at a run of marks that
+end sentences and of quotes and brackets behind them, if white space follows or one of the marks is not ASCII.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from pipeline.kernels.character_kinds import BREAK, DIGIT, LETTER, TERMINAL, WHITE, character, character_before, kinds
+from pipeline.kernels.hashing import check_offsets, read_only
+
+COUNTS = ("sentences", "lorem_ipsum", "curly_bracket", "bad_words", "bytes_left", "kept_lines")
+DROPPED = ("word_length", "terminal_punctuation", "line_words", "javascript", "policy")
+"""Why a line goes; the counts of lines by these follow those in `COUNTS`."""
+POLICY = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
+
+_LOREM, _JAVASCRIPT, _POLICY, _BAD = 1, 2, 4, 8
+_SENTENCES, _HAS_LOREM, _HAS_CURLY, _HAS_BAD, _LEFT, _KEPT_LINES = range(len(COUNTS))
+_DROPPED_AT = len(COUNTS)
+_KEPT = -1
+_CLOSERS = "\"')]”’»"
+_CITATIONS = (b"[edit]", b"[citation needed]")
+_OPEN, _CLOSE, _CURLY, _FEED, _RETURN, _DOT = (ord(c) for c in "[]{\n\r.")
+_ENDS_LINE = np.zeros(128, np.bool_)
+_ENDS_LINE[[ord(c) for c in ".?!\"'"]] = True
+_LOWER = np.arange(256, dtype=np.uint8)
+_LOWER[65:91] += 32
+_PAIRS = 1024
+
+
+class Rules(NamedTuple):
+    """Which lines go; 0 and False switch a rule off."""
+
+    terminal_punctuation: bool = True
+    line_words: int = 3
+    word_length: int = 1000
+    citations: bool = True
+    javascript: bool = True
+    flanked: bool = True  # a bad word counts only between characters that are in no word
+
+
+class _Phrases(NamedTuple):
+    """Phrases by their first two letters: those of pair k are firsts[k] up to firsts[k + 1]."""
+
+    data: np.ndarray  # uint8
+    offsets: np.ndarray  # int64 [P + 1]
+    classes: np.ndarray  # uint8 [P]
+    firsts: np.ndarray  # int64 [1025]
+
+
+def judge(
+    data: np.ndarray,
+    offsets: np.ndarray,
+    keep: np.ndarray | None = None,
+    *,
+    rules: Rules = Rules(),  # noqa: B008, it is a constant
+    policy: Sequence[str] = POLICY,
+    bad_words: Sequence[str] = (),
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return (spans int64 [S, 2], breaks bool [S], ends int64 [N + 1], counts int64 [N, C]).
+
+    In the place of a span with `breaks` comes a "\\n". Counts are `COUNTS`, then lines by `DROPPED`; of a document that
+    `keep` leaves out they are zeros, and it has no spans.
+
+    data uint8 [B], offsets int64 [N + 1], keep bool [N]. Phrases have two characters or more and no line breaks.
+
+    Raises:
+        ValueError: the offsets fall or leave the data; a phrase is too short.
+    """
+    offsets = np.ascontiguousarray(offsets, np.int64)
+    check_offsets(data, offsets)
+    data, offsets = read_only(np.ascontiguousarray(data)), read_only(offsets)
+    keep = np.ones(len(offsets) - 1, np.bool_) if keep is None else np.ascontiguousarray(keep, np.bool_)
+    phrases = _table(policy, bad_words)
+    # A line makes a span in front of it, a citation one; both take two bytes or more of the text, but for the last.
+    most = int(np.diff(offsets).max(initial=0))
+    buffer, room = np.empty(most, np.uint8), np.empty((most + 4, 3), np.int64)
+    counts_NC = np.zeros((len(keep), len(COUNTS) + len(DROPPED)), np.int64)
+    spans, ends = _judge_all(data, offsets, keep, kinds(), _closers(), Rules(*rules), phrases, buffer, room, counts_NC)
+    return spans[:, :2].copy(), spans[:, 2] == 1, ends, counts_NC
+
+
+def _table(policy: Sequence[str], bad_words: Sequence[str]) -> _Phrases:
+    given = [("lorem ipsum", _LOREM), ("javascript", _JAVASCRIPT)]
+    given += [(text, _POLICY) for text in policy] + [(text, _BAD) for text in bad_words]
+    pairs = [(bytes(_LOWER[list(text.encode())]), class_) for text, class_ in given]
+    if short := [text for text, _ in pairs if len(text) < 2]:
+        raise ValueError(f"the phrase {short[0].decode()!r} has fewer than two characters")
+    keys = [_pair(text[0], text[1]) for text, _ in pairs]
+    order = sorted(range(len(pairs)), key=lambda p: (keys[p], pairs[p]))
+    lengths = [len(pairs[p][0]) for p in order]
+    return _Phrases(
+        np.frombuffer(b"".join(pairs[p][0] for p in order), np.uint8),
+        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        np.array([pairs[p][1] for p in order], np.uint8),
+        np.searchsorted([keys[p] for p in order], np.arange(_PAIRS + 1)).astype(np.int64),
+    )
+
+
+def _pair(a: int, b: int) -> int:
+    return (a & 31) << 5 | b & 31
+
+
+def _closers() -> np.ndarray:
+    return np.array([ord(c) for c in _CLOSERS], np.int64)
+
+
+@njit(cache=True, nogil=True)
+def _judge_all(data, offsets, keep, kinds, closers, rules, phrases, buffer, room, counts):
+    out, s = np.empty((1024, 3), np.int64), 0
+    ends = np.zeros(len(offsets), np.int64)
+    for d in range(len(keep)):
+        if keep[d] and offsets[d + 1] > offsets[d]:
+            count = _document(data, offsets[d], offsets[d + 1], kinds, closers, rules, phrases, buffer, room, counts[d])
+            first, count = _strip(data, offsets[d], offsets[d + 1], kinds, room, count)
+            if s + count > len(out):
+                larger = np.empty((2 * (s + count), 3), np.int64)
+                larger[:s] = out[:s]
+                out = larger
+            left = offsets[d + 1] - offsets[d]
+            for k in range(first, count):
+                out[s] = room[k]
+                left += room[k, 2] - (room[k, 1] - room[k, 0])
+                s += 1
+            counts[d, _LEFT] = left
+        ends[d + 1] = s
+    return out[:s], ends
+
+
+@njit(cache=True, nogil=True)
+def _document(data, begin, end, kinds, closers, rules, phrases, buffer, room, row):
+    """Write (start, end, break) of what goes of one document, but for white space at its ends; return how many."""
+    s, kept_to, any_kept, i = 0, begin, False, begin
+    while i < end:
+        a, b, words, longest, i = _line(data, i, end, kinds)
+        before = s
+        s = _citations(data, a, b, kinds, room, s + 1) - 1 if rules.citations else s
+        text, x, y = data, a, b
+        if s > before:
+            text, x, y = buffer, 0, _without(data, a, b, room, before + 1, s + 1, buffer)
+        verdict = _judge_line(text, x, y, kinds, closers, words, longest, rules, phrases, row)
+        if verdict != _KEPT:
+            row[_DROPPED_AT + verdict] += 1
+            s = before
+            continue
+        row[_KEPT_LINES] += 1
+        # The place before the citations was left free for what lies between this line and the one before.
+        if a == kept_to or (any_kept and a - kept_to == 1 and data[kept_to] == _FEED):
+            for k in range(before, s):
+                room[k] = room[k + 1]
+        else:
+            room[before, 0], room[before, 1], room[before, 2] = kept_to, a, any_kept
+            s += 1
+        kept_to, any_kept = b, True
+    if kept_to < end:
+        room[s, 0], room[s, 1], room[s, 2] = kept_to, end, 0
+        s += 1
+    for k in range(s):
+        room[k, 0] -= begin
+        room[k, 1] -= begin
+    return s
+
+
+@njit(cache=True, nogil=True)
+def _line(data, i, end, kinds):
+    """Return (begin, end, words, characters of the longest word, where the next line begins) of the line at i."""
+    a, b, words, longest, length = np.int64(-1), i, np.int64(0), np.int64(0), np.int64(0)
+    begin = i
+    while i < end:
+        code, width = character(data, i)
+        kind = kinds[np.uint64(code)]
+        i += width
+        if kind & WHITE == 0:
+            a = i - width if a < 0 else a
+            words += length == 0
+            length += 1
+            b = i
+            continue
+        longest, length = max(longest, length), np.int64(0)
+        if kind & BREAK:
+            if code == _RETURN and i < end and data[i] == _FEED:
+                i += 1
+            break
+    if a < 0:
+        a, b = begin, begin
+    return a, b, words, max(longest, length), i
+
+
+@njit(cache=True, nogil=True)
+def _citations(data, a, b, kinds, room, s):
+    """Write the citations in data[a:b] from place s on; return where the next would be written."""
+    i = a
+    while i < b:
+        if data[i] != _OPEN:
+            i += 1
+            continue
+        stop = _citation_end(data, i, b, kinds)
+        if stop > 0:
+            room[s, 0], room[s, 1], room[s, 2] = i, stop, 0
+            s += 1
+        i = max(stop, i + 1)
+    return s
+
+
+@njit(cache=True, nogil=True)
+def _citation_end(data, i, b, kinds):
+    """Return where the citation at the bracket at i ends; 0 if it is none."""
+    j = i + 1
+    while j < b:
+        code, width = character(data, j)
+        if kinds[np.uint64(code)] & DIGIT == 0:
+            break
+        j += width
+    if j < b and data[j] == _CLOSE:
+        return j + 1
+    for text in _CITATIONS:
+        if i + len(text) <= b:
+            same = True
+            for k in range(len(text)):
+                same &= data[i + k] == text[k]
+            if same:
+                return i + len(text)
+    return 0
+
+
+@njit(cache=True, nogil=True)
+def _without(data, a, b, room, first, stop, buffer):
+    """Copy data[a:b] without the spans first to stop; return how many bytes that is."""
+    n = 0
+    for k in range(first, stop + 1):
+        until = room[k, 0] if k < stop else b
+        for i in range(a, until):
+            buffer[n] = data[i]
+            n += 1
+        a = room[k, 1] if k < stop else b
+    return n
+
+
+@njit(cache=True, nogil=True)
+def _judge_line(text, a, b, kinds, closers, words, longest, rules, phrases, row):
+    """Return the place in `DROPPED` of why the line text[a:b] goes, _KEPT if it stays; count what is in it."""
+    if rules.word_length and longest > rules.word_length:
+        return 0
+    if rules.terminal_punctuation:
+        if a == b or text[b - 1] >= 0x80 or not _ENDS_LINE[text[b - 1]]:
+            return 1
+        if b - a >= 3 and text[b - 1] == _DOT and text[b - 2] == _DOT and text[b - 3] == _DOT:
+            return 1
+    if words < rules.line_words:
+        return 2
+    found, curly = _search(text, a, b, kinds, rules.flanked, phrases)
+    row[_HAS_LOREM] |= found & _LOREM != 0
+    if rules.javascript and found & _JAVASCRIPT:
+        return 3
+    row[_HAS_CURLY] |= curly
+    if found & _POLICY:
+        return 4
+    row[_HAS_BAD] |= found & _BAD != 0
+    row[_SENTENCES] += _sentences(text, a, b, kinds, closers)
+    return _KEPT
+
+
+@njit(cache=True, nogil=True)
+def _search(text, a, b, kinds, flanked, phrases):
+    """Return the classes of the phrases in text[a:b], as bits, and whether there is a curly bracket."""
+    found, curly = np.uint8(0), False
+    for i in range(a, b):
+        curly |= text[i] == _CURLY
+        pair = (np.int64(text[i]) & 31) << 5 | np.int64(text[min(i + 1, b - 1)]) & 31
+        for p in range(phrases.firsts[pair], phrases.firsts[pair + 1]):
+            size = phrases.offsets[p + 1] - phrases.offsets[p]
+            same = i + size <= b
+            k = 0
+            while same and k < size:
+                same = _LOWER[text[i + k]] == phrases.data[phrases.offsets[p] + k]
+                k += 1
+            if same and phrases.classes[p] == _BAD and flanked:
+                same = not (i > a and _in_word(character_before(text, i), kinds))
+                same &= not (i + size < b and _in_word(character(text, i + size)[0], kinds))
+            if same:
+                found |= phrases.classes[p]
+    return found, curly
+
+
+@njit(cache=True, nogil=True)
+def _in_word(code, kinds):
+    return code == 95 or kinds[np.uint64(code)] & (LETTER | DIGIT) != 0
+
+
+@njit(cache=True, nogil=True)
+def _sentences(text, a, b, kinds, closers):
+    """Return the sentences of a line; a line of nothing is one."""
+    count, i = 1, a
+    while i < b:
+        code, width = character(text, i)
+        i += width
+        if kinds[np.uint64(code)] & TERMINAL == 0:
+            continue
+        wide = code >= 0x80
+        while i < b:
+            code, width = character(text, i)
+            ends = kinds[np.uint64(code)] & TERMINAL != 0
+            if not ends and not (code == closers).any():
+                break
+            wide |= ends and code >= 0x80
+            i += width
+        count += i < b and (wide or kinds[np.uint64(code)] & WHITE != 0)
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _strip(data, begin, end, kinds, room, count):
+    """Widen the first and the last span over the white space around what stays; return (first, end) of the spans."""
+    at, first = 0, 0
+    while at < end - begin:
+        if first < count and room[first, 0] == at:
+            at, first = room[first, 1], first + 1
+            continue
+        code, width = character(data, begin + at)
+        if kinds[np.uint64(code)] & WHITE == 0:
+            break
+        at += width
+    if at > 0:
+        if first == 0:
+            for k in range(count, 0, -1):
+                room[k] = room[k - 1]
+            first, count = 1, count + 1
+        first -= 1
+        room[first, 0], room[first, 1], room[first, 2] = 0, at, 0
+    at, last = end - begin, count
+    while at > 0:
+        if last > first and room[last - 1, 1] == at:
+            at, last = room[last - 1, 0], last - 1
+            continue
+        start = begin + at - 1
+        while data[start] & 0xC0 == 0x80:
+            start -= 1
+        if kinds[np.uint64(character(data, start)[0])] & WHITE == 0:
+            break
+        at = start - begin
+    if at < end - begin:
+        room[last, 0], room[last, 1], room[last, 2] = at, end - begin, 0
+        count = last + 1
+    return first, count
