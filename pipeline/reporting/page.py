@@ -9,7 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline import builds, store
-from pipeline.reporting import duplication, markup, numerals, provenance, quality, road, selection, training
+from pipeline.reporting import (
+    duplication,
+    markup,
+    numerals,
+    provenance,
+    quality,
+    road,
+    selection,
+    training,
+    verification,
+)
 from pipeline.reporting.evidence import Evidence
 from pipeline.reporting.excerpts import Excerpts
 from pipeline.reporting.plain import escaped
@@ -40,6 +50,7 @@ def _sections(evidence: Evidence, excerpts: Excerpts) -> Iterator[str]:
     yield duplication.duplicates(evidence, excerpts)
     yield quality.quality(evidence)
     yield selection.selection(evidence)
+    yield verification.verification(evidence)
     yield training.lengths(evidence)
     yield training.tokens(evidence)
     yield training.mixture(evidence)
