@@ -1,7 +1,7 @@
 """corpusmill: raw Parquet text to training-ready token arrays.
 
-`pipeline.build`, `plan`, `show`, `report`, `duplicates`, `explain`, `sample`, `init` are the commands as functions;
-`PackedDataset` reads what a build has packed. Everything is loaded when first used: importing this costs nothing.
+`pipeline.build`, `plan`, `show`, `report`, `duplicates`, `verify_selection`, `explain`, `sample`, `init` are the
+commands as functions; `PackedDataset` reads what a build has packed. Everything is loaded when first used: importing this costs nothing.
 """
 
 import importlib
@@ -9,7 +9,8 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_HOMES = dict.fromkeys(("build", "duplicates", "explain", "init", "plan", "report", "sample", "show"), "pipeline.api")
+_VERBS = ("build", "duplicates", "explain", "init", "plan", "report", "sample", "show", "verify_selection")
+_HOMES = dict.fromkeys(_VERBS, "pipeline.api")
 _HOMES["PackedDataset"] = "pipeline.tokens.loader"
 
 __all__ = [*sorted(_HOMES), "__version__"]

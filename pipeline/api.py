@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pipeline.describe import Description
     from pipeline.describe_duplicates import Duplicates
     from pipeline.samples.corpus import SampleSummary
+    from pipeline.verification import Verification
 
 RecipeLike = str | Path | Recipe
 ProfileLike = str | Path | Profile | None
@@ -90,6 +91,37 @@ def build(recipe: RecipeLike, on: ProfileLike = None, *, watcher: Watcher | None
     watcher = watcher or Silent()
     watcher.start(steps, totals.notes)
     return builds.run(recipe, profile, steps, watcher)
+
+
+def verify_selection(
+    recipe: RecipeLike,
+    targets: Sequence[str | Path],
+    on: ProfileLike = None,
+    *,
+    step: str | None = None,
+    watcher: Watcher | None = None,
+    **params: Any,
+) -> "Verification":
+    """Train small models on what a finished build selected and on random subsets; return how they do on target texts.
+
+    Args:
+        targets: files of texts (see `pipeline.quality.targets`), each as a path or `NAME=PATH`.
+        step: the step that selected; may be left out where one step of quality.select is in the recipe.
+        params: of the stage quality.verify, such as `setting`, `budget_tokens`, `random` and `seeds`.
+
+    Raises:
+        ConfigError: the build is not finished, or what is asked for cannot be done; nothing has run.
+        PipelineError: a run failed; finished ones are kept, the same call goes on from there.
+    """
+    from pipeline import verification as verifying
+
+    recipe, profile = _recipe(recipe), _profile(on)
+    extended = verifying.with_verification(recipe, verifying.named(targets), step, params)
+    steps, _, remember = preflight.check(extended, profile)
+    verifying.refuse_unfinished(steps)
+    remember()
+    built = builds.run(extended, profile, steps, watcher or Silent())
+    return verifying.Verification.of(built.name, built[verifying.STEP])
 
 
 def show(path: str | Path, *, row: int | None = None, verify: bool = False) -> "Description":

@@ -215,6 +215,54 @@ def duplicates(build: str, doc_id: str, source_id: bool, full: bool, profile: st
     _as_json(found.to_json()) if machine else click.echo(found.to_text())
 
 
+@main.command("verify-selection")
+@click.argument("recipe", type=click.Path())
+@click.option("--targets", multiple=True, required=True, metavar="FILES...", help="Texts the selection is meant for.")
+@click.argument("more", nargs=-1, metavar="")
+@click.option("--step", help="The step that selected. Default: the one of quality.select.")
+@click.option("--setting", default="tiny", show_default=True, help="Size of the models: smoke, tiny, small or medium.")
+@click.option("--budget-tokens", type=int, help="What each run is trained for. Default: what fits the setting.")
+@click.option("--random", default=5, show_default=True, help="How many random subsets; 5 or more.")
+@click.option("--seeds", default=2, show_default=True, help="How many runs on the selection; 2 or more.")
+@click.option("--target-bytes", default=200_000, show_default=True, help="How much text of each target is read.")
+@click.option("--text", default="text", show_default=True, help="The column of the targets' text.")
+@click.option("--require", type=click.Choice(["better"]), help="Exit with 1 unless this is the verdict.")
+@on_profile
+@as_json
+def verify_selection(
+    recipe: str,
+    targets: tuple[str, ...],
+    more: tuple[str, ...],
+    profile: str | None,
+    require: str | None,
+    machine: bool,
+    **params: Any,
+) -> None:
+    """Say whether the selection of a finished build of RECIPE helps: train small models on it and on random subsets.
+
+    \b
+    FILES are Parquet, JSON Lines or text, as FILE or NAME=FILE; they were held out of the build.
+    Example:  corpusmill verify-selection configs/builds/demo.yaml --targets held_out/*.parquet
+    Exit:     0 whatever the verdict, 1 failed or not as required, 2 wrong configuration, nothing has run
+    """
+    import pipeline
+
+    files = [*targets, *more]
+    if machine:
+        found = pipeline.verify_selection(recipe, files, profile, **params)
+        _as_json(found.to_json())
+    else:
+        from pipeline.screen import StepLines, print_table
+
+        with StepLines() as lines:
+            found = pipeline.verify_selection(recipe, files, profile, watcher=lines, **params)
+        for head, rows in (found.runs(), found.comparisons()):
+            print_table(head, rows, right=[name for name in head if name not in ("run", "bits per byte", "verdict")])
+        click.echo(f"verdict: {found.verdict}")
+    if require and found.verdict != require:
+        sys.exit(1)
+
+
 @main.command()
 @click.argument("left", type=click.Path())
 @click.argument("right", type=click.Path())

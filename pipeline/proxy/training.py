@@ -38,9 +38,15 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def in_half_precision(where: torch.device) -> torch.autocast:
-    """Return the context of a forward pass: bfloat16 on a GPU, float32 on a CPU."""
-    return torch.autocast(where.type, torch.bfloat16, enabled=where.type == "cuda")
+def halved(model: Decoder, where: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return the model's forward pass, in bfloat16 on a GPU and in float32 on a CPU."""
+
+    def forward(ids_BT: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(where.type, torch.bfloat16, enabled=where.type == "cuda"):
+            logits: torch.Tensor = model(ids_BT)
+        return logits
+
+    return forward
 
 
 def stream(documents: Sequence[np.ndarray], length: int, order: Callable[[int], np.ndarray]) -> np.ndarray:
@@ -96,9 +102,8 @@ def rate(step: int, steps: int) -> float:
 
 
 def _learn(model: Decoder, optimizer: torch.optim.Optimizer, row_BT: torch.Tensor, where: torch.device) -> None:
-    with in_half_precision(where):
-        logits = model(row_BT[:, :-1]).flatten(0, 1)
-    loss = functional.cross_entropy(logits.float(), row_BT[:, 1:].flatten())
+    logits = halved(model, where)(row_BT[:, :-1])
+    loss = functional.cross_entropy(logits.float().flatten(0, 1), row_BT[:, 1:].flatten())
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)

@@ -77,7 +77,7 @@ def verify(step: Step, params: VerifyParams) -> None:
     step.write_file(TEXTS, _parquet(clean))
     runs = [Run(draw, cut, place) for place, (draw, cut) in enumerate(zip(draws, cuts, strict=True))][1:]
     work = partial(trial, folder=step.root / DATA, blocks=blocks, params=params)
-    found = step.produce(work, [Task(run.name, payload=run) for run in runs])
+    found = step.produce(work, [Task(run.name, payload=run) for run in runs], warm=True)
     vocabulary_size = words.get_vocab_size()
     step.note(**findings.facts(params, survey, wanted, findings.measured(runs, found), vocabulary_size))
 

@@ -21,6 +21,7 @@ from pipeline.reporting import (
     selection,
     strength,
     training,
+    verification,
 )
 from pipeline.reporting.evidence import Evidence
 from pipeline.reporting.excerpts import Excerpts
@@ -55,6 +56,7 @@ def _sections(evidence: Evidence, excerpts: Excerpts) -> Iterator[str]:
     yield classifier.classifier(evidence, excerpts)
     yield quality.quality(evidence)
     yield selection.selection(evidence)
+    yield verification.verification(evidence)
     yield training.lengths(evidence)
     yield training.tokens(evidence)
     yield training.mixture(evidence)

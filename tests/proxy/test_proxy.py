@@ -43,47 +43,6 @@ class TestModels:
         setting = SETTINGS[name]
         assert setting.parameters(777) == sum(w.numel() for w in Decoder(setting, 777, 0).parameters())
 
-    @pytest.mark.parametrize("length", [0, 1, 2, 3, 32, 33, 64, 65, 66, 97, 98, 500])
-    def test_windows_predict_every_token_once_with_half_a_context_before_it(self, length):
-        from pipeline.proxy.scoring import windows
-
-        seen = [t for w in windows(length, 64) for t in range(w.begin, w.end)]
-        assert seen == list(range(1, length))
-        for w in windows(length, 64):
-            assert w.end - w.first <= 65
-            assert w.first == 0 or w.begin - w.first > 32
-
-    def test_nats_are_those_of_a_plain_loop_over_tokens(self, model):
-        import torch
-
-        from pipeline.proxy.scoring import nats, windows
-
-        rng = np.random.default_rng(0)
-        documents = [rng.integers(1, 300, n).astype(np.uint16) for n in (1, 2, 66, 98, 7)]
-        expected = np.zeros(len(documents))
-        for at, ids in enumerate(documents):
-            for w in windows(len(ids), SMOKE.context):
-                for t in range(w.begin, w.end):
-                    with torch.inference_mode():
-                        row = model(torch.from_numpy(ids[w.first : t].astype(np.int64))[None])[0, -1]
-                    expected[at] -= float(torch.log_softmax(row, -1)[int(ids[t])])
-        np.testing.assert_allclose(nats(model, documents, SMOKE.context), expected, rtol=1e-5)
-
-    def test_a_document_is_read_alone(self, model):
-        from pipeline.proxy.scoring import nats
-
-        rng = np.random.default_rng(0)
-        documents = [rng.integers(1, 300, n).astype(np.uint16) for n in (40, 200, 9)]
-        together, alone = nats(model, documents, 64), [nats(model, [d], 64)[0] for d in documents]
-        np.testing.assert_allclose(together, alone, rtol=1e-5)
-
-    def test_an_untrained_model_spends_the_logarithm_of_the_vocabulary(self, model):
-        from pipeline.proxy.scoring import bits_per_byte, nats
-
-        spent = nats(model, [np.arange(1, 200, dtype=np.uint16)], 64)
-        assert spent[0] / 198 == pytest.approx(math.log(300), rel=0.1)
-        assert bits_per_byte(np.array([math.log(2) * 8]), 4) == pytest.approx(2)
-
     def test_the_future_does_not_show(self, model):
         import torch
 
@@ -105,8 +64,8 @@ class TestModels:
     def test_training_is_repeatable_and_learns(self):
         import torch
 
-        from pipeline.proxy.scoring import nats
         from pipeline.proxy.training import fitted, repeatable
+        from pipeline.quality.lm import document_losses
 
         pattern = np.random.default_rng(3).integers(1, 300, 50).astype(np.uint16)
         tokens = np.resize(pattern, SMOKE.step_tokens * 60 + 1)
@@ -118,7 +77,8 @@ class TestModels:
         for a, b in zip(first.parameters(), second.parameters(), strict=True):
             assert torch.equal(a, b)
         assert not torch.equal(first.embedding.weight, other.embedding.weight)
-        assert nats(first, [tokens[:65]], 64)[0] / 64 < 4 < math.log(300)
+        nats_N, scored_N = document_losses(first, tokens[:65], np.array([0, 65]), window=65)
+        assert nats_N[0] / scored_N[0] < 4 < math.log(300)
 
     def test_the_rate_rises_shortly_and_falls_to_a_tenth(self):
         from pipeline.proxy.training import rate

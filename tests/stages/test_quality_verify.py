@@ -73,8 +73,8 @@ def test_workers_and_an_earlier_kill_change_no_byte(pool, better):
     class Killed(LocalRunner):
         """Stops in the middle of the round of trainings."""
 
-        def run(self, fn, tasks):
-            for done, result in enumerate(super().run(fn, tasks), 1):
+        def run(self, fn, tasks, *, warm=False):
+            for done, result in enumerate(super().run(fn, tasks, warm=warm), 1):
                 yield result
                 if done == 3 and len(tasks) > 3:
                     raise KeyboardInterrupt
