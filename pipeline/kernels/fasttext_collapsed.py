@@ -23,13 +23,17 @@ PIECE = 1 << 16  # rows of a matrix that are expanded and multiplied at a time
 
 
 @njit(cache=True, nogil=True)
-def _products(inputs_RD, vectors_LD, out_RL):
+def _products(inputs_RD, vectors_DL, out_RL):
+    """Write inputs @ vectors, summed in double over D in its order; L is innermost, where sums do not wait."""
+    totals_L = np.empty(vectors_DL.shape[1])
     for r in range(len(inputs_RD)):
-        for label in range(len(vectors_LD)):
-            total = 0.0
-            for k in range(inputs_RD.shape[1]):
-                total += np.float64(inputs_RD[r, k]) * vectors_LD[label, k]
-            out_RL[r, label] = total
+        totals_L[:] = 0.0
+        for k in range(len(vectors_DL)):
+            value = np.float64(inputs_RD[r, k])
+            for label in range(len(totals_L)):
+                totals_L[label] += value * vectors_DL[k, label]
+        for label in range(len(totals_L)):
+            out_RL[r, label] = totals_L[label]
 
 
 def collapse(model: Model) -> np.ndarray:
@@ -37,10 +41,11 @@ def collapse(model: Model) -> np.ndarray:
     vectors_LD = model.outputs_LD.astype(np.float64)
     if len(vectors_LD) == 2:
         vectors_LD = vectors_LD[1:] - vectors_LD[:1]
+    vectors_DL = np.ascontiguousarray(vectors_LD.T)
     weights_RL = np.empty((len(model.inputs_RD), len(vectors_LD)), np.float32)
     for start in range(0, len(weights_RL), PIECE):  # a copy of each piece, since a file's matrix may not be aligned
         piece = np.array(model.inputs_RD[start : start + PIECE], np.float32, order="C")
-        _products(piece, vectors_LD, weights_RL[start : start + PIECE])
+        _products(piece, vectors_DL, weights_RL[start : start + PIECE])
     return weights_RL
 
 

@@ -79,28 +79,34 @@ def train(folder: Path, name: str, **more) -> Path:
     return path
 
 
-def without_eos(folder: Path) -> Path:
-    """Write a model that knows one word, `the`, and no end of text, so that most texts have no feature at all."""
+def written(path: Path, *, loss: str, words: list[bytes], counts: list[int], inputs_RD, outputs_LD) -> Path:
+    """Write a model of words alone, with labels `__label__0` ... that occurred `counts` times, and these matrices."""
+    entries = [*words, *(b"__label__%d" % label for label in range(len(counts)))]
     model = Model(
-        loss="softmax",
+        loss=loss,
         word_ngrams=1,
         bucket=0,
         minn=0,
         maxn=0,
         epochs=1,
         min_count=1,
-        n_tokens=1,
-        n_words=1,
-        entry_bytes=np.frombuffer(b"the__label__1__label__0", np.uint8),
-        entry_offsets=np.array([0, 3, 13, 23]),
-        entry_counts=np.array([1, 1, 1]),
+        n_tokens=len(words),
+        n_words=len(words),
+        entry_bytes=np.frombuffer(b"".join(entries), np.uint8),
+        entry_offsets=np.cumsum([0, *map(len, entries)]),
+        entry_counts=np.array([*[1] * len(words), *counts], np.int64),
         pruned_rows=None,
-        inputs_RD=np.array([[2.0]], np.float32),
-        outputs_LD=np.array([[0.5], [-0.5]], np.float32),
+        inputs_RD=np.array(inputs_RD, np.float32),
+        outputs_LD=np.array(outputs_LD, np.float32),
     )
-    path = folder / "without-eos.bin"
     path.write_bytes(serialise(model))
     return path
+
+
+def without_eos(folder: Path) -> Path:
+    """Write a model that knows one word, `the`, and no end of text, so that most texts have no feature at all."""
+    matrices = {"inputs_RD": [[2.0]], "outputs_LD": [[-0.5], [0.5]]}
+    return written(folder / "without-eos.bin", loss="softmax", words=[b"the"], counts=[1, 1], **matrices)
 
 
 def _lines(prefix: str, labels: list[str]) -> list[str]:

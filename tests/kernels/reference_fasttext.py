@@ -74,18 +74,69 @@ def features(text: bytes, model) -> list[int]:
 
 
 def probabilities(text: bytes, model) -> list[float]:
-    """Return softmax + 1e-5 of every label, in double precision; NaN without features."""
+    """Return P of every label; NaN without features, and for labels that a tree does not list."""
     rows = features(text, model)
     if not rows:
         return [math.nan] * len(model.labels)
-    return _softmax(model.outputs_LD.astype(float) @ model.inputs_RD[rows].astype(float).mean(axis=0))
+    if model.loss == "softmax":
+        return _softmax(model.outputs_LD.astype(float) @ model.inputs_RD[rows].astype(float).mean(axis=0))
+    hidden = average(model.inputs_RD[rows])
+    if model.loss == "hierarchical softmax":
+        found = tree_probabilities(huffman(model.entry_counts[model.n_words :].tolist()), hidden, model)
+        return [found.get(label, math.nan) for label in range(len(model.labels))]
+    return [stepped(fused_product(vector, hidden)) + 1e-5 for vector in model.outputs_LD]
+
+
+def average(rows: np.ndarray) -> np.ndarray:
+    """Return the hidden vector: rows added one by one in float32."""
+    return np.add.accumulate(rows, axis=0, dtype=np.float32)[-1] * np.float32(1 / len(rows))
+
+
+def fused_product(a: np.ndarray, b: np.ndarray) -> np.float32:
+    """Return the product of two vectors, summed in float32, each product and sum rounded together."""
+    total = np.float32(0)
+    for x, y in zip(a, b, strict=True):
+        total = np.float32(float(x) * float(y) + float(total))
+    return total
+
+
+def stepped(x: np.float32) -> float:
+    """Return the logistic function at the step of 1/32 below `x`; 0 and 1 beyond 8."""
+    if abs(x) > 8:
+        return float(x > 8)
+    return 1 / (1 + math.exp(-(math.floor((x + np.float32(8)) * 32) / 32 - 8)))
+
+
+def huffman(counts: list[int]):
+    """Return the tree as nested (row, left, right), whose leaves are places in `counts`, which fall.
+
+    The two smallest become a pair, of equals the inner node first; that is how fastText walks its two queues. A pair's
+    row in the output matrix is how many there were before it.
+    """
+    leaves = [(count, place) for place, count in enumerate(counts)]
+    pairs: list = []
+    for row in range(len(counts) - 1):
+        left, right = (
+            leaves.pop() if leaves and (not pairs or leaves[-1][0] < pairs[0][0]) else pairs.pop(0) for _ in range(2)
+        )
+        pairs.append((left[0] + right[0], (row, left[1], right[1])))
+    return (leaves or pairs)[0][1]
+
+
+def tree_probabilities(node, hidden: np.ndarray, model, p: float = 1.0) -> dict[int, float]:
+    """Return leaf -> P of the leaves below `node`, which is reached with `p`; those of 1e-5 or more."""
+    if not isinstance(node, tuple):
+        return {node: p} if p >= 1e-5 else {}
+    row, left, right = node
+    rightwards = 1 / (1 + math.exp(-float(fused_product(model.outputs_LD[row], hidden))))
+    found = tree_probabilities(left, hidden, model, p * (1 - rightwards + 1e-5))
+    return found | tree_probabilities(right, hidden, model, p * (rightwards + 1e-5))
 
 
 def single_precision_probabilities(text: bytes, model) -> list[float]:
     """Return what official fastText makes of it: rows are added one by one in float32."""
     rows = features(text, model)
-    total = np.add.accumulate(model.inputs_RD[rows], axis=0, dtype=np.float32)[-1]
-    return _softmax(model.outputs_LD @ (total * np.float32(1 / len(rows))))
+    return _softmax(model.outputs_LD @ average(model.inputs_RD[rows]))
 
 
 def _softmax(logits: np.ndarray) -> list[float]:

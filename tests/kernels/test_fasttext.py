@@ -1,6 +1,8 @@
 """Features and probabilities against a slow twin and against official fastText."""
 
 import math
+from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -8,9 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
 
 from pipeline.kernels import fasttext_features, fasttext_hash
 from pipeline.kernels.fasttext import Scorer
+from pipeline.kernels.fasttext_average import averages
 from pipeline.kernels.fasttext_collapsed import CHUNK_BYTES
 from pipeline.kernels.fasttext_model import parse
 from pipeline.schemas import text_buffers
@@ -124,13 +128,89 @@ def test_features_equal_the_slow_twin(models, name, texts):
         assert found == sorted(twin.features(text.encode(), model))
 
 
-@pytest.mark.parametrize("name", ["bigrams", "unigrams", "many labels", "quantised"])
+TWINNED = ["bigrams", "unigrams", "many labels", "quantised", "more labels than dimensions", "everything"]
+TWINNED += ["one against all", "two against each other", "sampled", "tree", "tree of two"]
+
+
+@pytest.mark.parametrize("name", TWINNED)
 @given(texts=st.lists(TEXTS, max_size=8))
 @settings(max_examples=40, deadline=None)
 def test_probabilities_equal_the_slow_twin(models, name, texts):
     expected = [twin.probabilities(text.encode(), models[name]) for text in texts]
     found = Scorer(models[name]).probabilities(*buffers(texts))
     np.testing.assert_allclose(found, np.array(expected).reshape(found.shape), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", [name for name in official.MODELS if "quantised" not in name and "pruned" not in name])
+def test_hidden_vectors_equal_the_slow_twin_to_the_last_bit(models, name):
+    model = models[name]
+    lookup = fasttext_features.lookup_of(model)
+    texts = [*fuzzed(100, 21), " ".join(fuzzed(400, 22))]
+    data, offsets = map(fasttext_features.frozen, buffers(texts))
+    found_ND = np.full((len(texts), model.inputs_RD.shape[1]), np.nan, np.float32)
+    matrix, no_norms = map(fasttext_features.frozen, (model.inputs_RD, np.empty(0, np.float32)))
+    averages(data, offsets, np.arange(len(texts)), lookup, matrix, no_norms, found_ND)
+    for found, text in zip(found_ND, texts, strict=True):
+        rows = twin.features(text.encode(), model)
+        expected = twin.average(model.inputs_RD[rows]) if rows else np.full(len(found), np.nan, np.float32)
+        assert np.array_equal(found, expected, equal_nan=True), text
+
+
+LOSSES = ["softmax", "one-vs-all", "hierarchical softmax"]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@given(counts=st.lists(st.integers(1, 9), min_size=1, max_size=12), seed=st.integers(0, 99), equal=st.booleans())
+@settings(max_examples=25, deadline=None)
+def test_labels_of_any_frequency_tied_or_not_are_predicted_as_official_fasttext_does(
+    tmp_path_factory, loss, counts, seed, equal
+):
+    rng = np.random.default_rng(seed)
+    words = [b"</s>", b"a", b"b", b"c"]
+    outputs_LD = rng.normal(0, 6, (len(counts), 4)) * (0 if equal else 1)
+    path = official.written(
+        tmp_path_factory.mktemp("written") / "model.bin",
+        loss=loss,
+        words=words,
+        counts=sorted(counts, reverse=True),
+        inputs_RD=rng.normal(0, 1, (4, 4)),
+        outputs_LD=outputs_LD,
+    )
+    texts = ["a", "b c", "c a a", ""]
+    assert worst_difference(path, texts) <= 1e-6
+    scorer = Scorer(parse(path.read_bytes()))
+    expected = [next(iter(found), None) for found in official.predict(path, texts, 1)]
+    labels = scorer.best(*buffers(texts))[0]
+    assert [scorer.labels[label] if label >= 0 else None for label in labels] == expected
+    model = parse(path.read_bytes())
+    if loss == "hierarchical softmax":
+        found = scorer.probabilities(*buffers(texts))
+        expected = np.array([twin.probabilities(text.encode(), model) for text in texts])
+        np.testing.assert_allclose(np.nan_to_num(found, nan=1e-5), np.nan_to_num(expected, nan=1e-5), atol=1e-6)
+
+
+@given(texts=st.lists(TEXTS, max_size=6))
+@settings(max_examples=40, deadline=None)
+def test_dropped_newlines_are_as_if_they_had_never_been_there(models, texts):
+    bare = [text.replace("\n", "") for text in texts]
+    data, offsets = fasttext_features.without_newlines(*buffers(texts))
+    found = [data[start:end].tobytes().decode() for start, end in pairwise(offsets)]
+    assert found == bare
+    for name in ("bigrams", "tree"):
+        dropping, plain = Scorer(models[name], drop_newlines=True), Scorer(models[name])
+        given, expected = dropping.probabilities(*buffers(texts)), plain.probabilities(*buffers(bare))
+        assert np.array_equal(given, expected, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", ["bigrams", "many labels", "pruned tree", "one against all"])
+def test_what_was_made_of_a_model_makes_the_same_scorer_again(models, name):
+    texts = list(fuzzed(100, 13))
+    first = Scorer(models[name])
+    assert np.array_equal(
+        Scorer(models[name], first.made).probabilities(*buffers(texts)),
+        first.probabilities(*buffers(texts)),
+        equal_nan=True,
+    )
 
 
 @pytest.mark.parametrize("name", ["bigrams", "unigrams"])
@@ -183,6 +263,24 @@ def test_a_model_with_two_labels_and_bigrams_is_collapsed_and_gives_what_the_gen
 @given(st.floats(-745, 745))
 def test_the_exponential_is_exact_to_the_last_digits(x):
     assert fasttext_hash.exp(x) == pytest.approx(math.exp(max(min(x, 700), -700)), rel=1e-15)
+
+
+@given(st.floats(1e-300, 1e300))
+def test_the_logarithm_is_exact_to_the_last_digits(x):
+    assert fasttext_hash.log(x) == pytest.approx(math.log(x), rel=1e-15, abs=1e-16)
+
+
+@njit
+def fused(a, b, c):
+    return fasttext_hash.fused(a, b, c)
+
+
+@given(*[st.floats(-1e3, 1e3, width=32)] * 3)
+def test_a_fused_product_is_rounded_once(a, b, c):
+    exact = Fraction(a) * Fraction(b) + Fraction(c)
+    found = Fraction(float(fused(np.float32(a), np.float32(b), np.float32(c))))
+    below, above = (Fraction(float(np.nextafter(np.float32(float(found)), np.float32(to)))) for to in (-9e9, 9e9))
+    assert abs(found - exact) <= min(abs(below - exact), abs(above - exact))
 
 
 @given(st.integers(0, 2**64 - 1), st.integers(1, 2**31 - 1))
