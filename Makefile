@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 RECIPE ?= configs/builds/demo.yaml
 TORCH ?= torch==2.13.0
+TRANSFORMERS ?= transformers==5.24.0 safetensors==0.8.0
 MEGATRON ?= megatron-core==0.16.1
 
 .DEFAULT_GOAL := help
@@ -27,7 +28,7 @@ $(VENV)/made-test: $(VENV)/made
 	@touch $@
 
 $(VENV)/made-torch: $(VENV)/made-test
-	$(PIP) install --quiet '$(TORCH)'
+	$(PIP) install --quiet '$(TORCH)' $(TRANSFORMERS)
 	$(PIP) install --quiet --no-deps --only-binary :all: '$(MEGATRON)'
 	@touch $@
 
@@ -46,7 +47,7 @@ test: $(VENV)/made-test ## run the tests (the slow ones apart)
 test-slow: $(VENV)/made-test ## run the tests that take longer than ten seconds
 	$(BIN)/python -m pytest -m 'slow and not torch'
 
-test-torch: $(VENV)/made-torch ## run the tests of the torch extra
+test-torch: $(VENV)/made-torch ## run the tests of the extras torch and lm
 	$(BIN)/python -m pytest -m torch
 
 lint: $(VENV)/made-test ## check format, lint and types

@@ -11,7 +11,7 @@ from pipeline.config import suggestion
 from pipeline.corpus import Frozen
 from pipeline.dedup import sensitivity
 from pipeline.dedup.sensitivity import Bands, Preset
-from pipeline.recipe_quality import Decontaminate, Quality
+from pipeline.recipe_quality import Decontaminate, Filters, Quality
 
 
 class Source(Frozen):
@@ -179,6 +179,7 @@ class Recipe(Frozen):
     seed: int = Field(0, ge=0, lt=1 << 32)
     sources: dict[str, Source] = Field(min_length=1)
     ingest: Ingest = Ingest()
+    filters: Filters | None = None
     dedup: Dedup | None = None
     decontaminate: Decontaminate | None = None
     quality: Quality | None = None
@@ -186,7 +187,7 @@ class Recipe(Frozen):
     tokens: Tokens | None = None
     steps: dict[str, StepConfig] = {}
 
-    @field_validator("ingest", "dedup", "mixture", "tokens", "steps", mode="before")
+    @field_validator("ingest", "filters", "dedup", "mixture", "tokens", "steps", mode="before")
     @classmethod
     def _named_alone_means_defaults(cls, value: Any) -> Any:
         """`dedup:` with nothing behind it asks for the section with its defaults; leaving it out leaves it out."""
@@ -229,6 +230,8 @@ class Recipe(Frozen):
         """Return every place of the recipe that names a column of the documents, with the column."""
         sides = self.quality.labels() if self.quality else {}
         named = {f"quality.{side}.column": labels.column for side, labels in sides.items() if labels.column}
+        if self.filters and self.filters.language and self.filters.language.column:
+            named["filters.language.column"] = self.filters.language.column
         if self.dedup and self.dedup.column:
             named["dedup.column"] = self.dedup.column
         return named

@@ -2,15 +2,69 @@
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pipeline.corpus import Frozen
 from pipeline.quality.decontaminate import DecontaminateParams
+from pipeline.quality.heuristics import HeuristicsParams, Language, Masking
+from pipeline.quality.judging import Rules
 from pipeline.quality.labels import Labels
 from pipeline.quality.select_params import SCORE, SelectParams
 
 STRENGTH = "strength"
 """The column of quality.strength."""
+
+
+class FilterLanguage(Language):
+    """Which languages stay; `model` is a fastText model that tells them, the installed lid.176.ftz by default."""
+
+    model: str | None = None
+
+
+class FilterModel(Frozen):
+    """A classifier brought along, and how probable its label may (`max`) or must (`min`) be."""
+
+    path: str
+    label: str | None = None
+    newlines: Literal["space", "drop"] | None = None
+    min: float | None = None
+    max: float | None = None
+
+
+class Filters(Rules):
+    """Published rules of thumb, languages, masking and classifiers; the keys are those of quality.heuristics.
+
+    `models` are classifiers by the reason that they give, `bad_words` files with a phrase a line, by name.
+    """
+
+    language: FilterLanguage | None = None
+    routes: dict[str, Literal["pass", "drop"] | dict[str, Any]] = {}
+    masking: Masking | None = None
+    models: dict[str, FilterModel] = {}
+    bad_words: dict[str, str] = {}
+
+    @field_validator("masking", mode="before")
+    @classmethod
+    def _named_alone_means_defaults(cls, value: Any) -> Any:
+        """Accept `masking: true`."""
+        return {} if value is True else value
+
+    @model_validator(mode="after")
+    def _is_what_the_stage_accepts(self) -> "Filters":
+        try:
+            self.heuristics()
+        except ValidationError as error:
+            said = [".".join(map(str, problem["loc"])) + ": " + problem["msg"] for problem in error.errors()]
+            raise ValueError("; ".join(said)) from None
+        return self
+
+    def heuristics(self) -> HeuristicsParams:
+        """Return the params of the stage, which knows models and files by their roles."""
+        language = self.language.model_dump(exclude={"model"}) if self.language else None
+        models = [{"name": name} | given.model_dump(exclude={"path"}) for name, given in self.models.items()]
+        rules = {name: getattr(self, name) for name in Rules.model_fields}
+        more = {"language": language, "routes": self.routes, "masking": self.masking, "models": models}
+        return HeuristicsParams.model_validate(rules | more)
 
 
 class Decontaminate(DecontaminateParams):

@@ -211,3 +211,17 @@ def test_gpus_are_given_out_by_ray_only():
     assert validate({"runner": "ray", "gpus_per_model": 0.5}, Profile, "p.yaml").gpus_per_model == 0.5
     with pytest.raises(ConfigError, match="gpus_per_model: only Ray gives GPUs to workers"):
         validate({"gpus_per_model": 1}, Profile, "p.yaml")
+
+
+@pytest.mark.parametrize(
+    ("filters", "said"),
+    [
+        ({"gopher_qualty": None}, "filters.gopher_qualty: no such key; did you mean 'gopher_quality'"),
+        ({"routes": {"de": "drop"}}, "`routes` go by language"),
+        ({"models": {"toxic": {"path": "t.bin"}}}, "give one of `min` and `max`"),
+        ({"language": {"column": "lang"}}, "filters.language.column: no source carries a column 'lang'"),
+    ],
+)
+def test_filters_are_refused_with_the_place_of_what_is_wrong(filters, said):
+    with pytest.raises(ConfigError, match=said):
+        validate(LEAST | {"filters": filters}, Recipe, "r.yaml")

@@ -338,3 +338,26 @@ def test_decontamination_comes_after_copies_are_gone_and_before_anything_is_lear
     assert found.inputs["mask"] == "near"
     assert (found.inputs["benchmarks.0"], found.inputs["benchmarks.1"]) == ("file:a.parquet", "file:b.jsonl")
     assert steps["model"].inputs == {"documents": cut[0] if cut else "documents", "mask": "contaminated"}
+
+
+def test_filters_come_first_and_what_they_clean_is_what_all_others_read():
+    filters = {
+        "c4": {"bad_words": "en"},
+        "bad_words": {"en": "bad.txt"},
+        "language": {"model": "lid.ftz", "keep": ["en"]},
+        "models": {"toxic": {"path": "t.bin", "label": "toxic", "max": 0.5}},
+        "masking": True,
+    }
+    steps = expand(recipe(filters=filters, dedup={}, tokens={}))
+    assert list(steps)[:4] == ["documents", "filtered", "cleaned", "exact"]
+    assert steps["filtered"].inputs == {
+        "documents": "documents",
+        "model.0": "file:t.bin",
+        "bad_words.en": "file:bad.txt",
+        "language": "file:lid.ftz",
+    }
+    assert [limit["name"] for limit in steps["filtered"].params["models"]] == ["toxic"]
+    assert steps["exact"].inputs == {"documents": "cleaned", "mask": "filtered"}
+    assert steps["tokens"].inputs["documents"] == "cleaned"
+    rules_only = expand(recipe(filters={}, dedup={}))
+    assert list(rules_only)[:3] == ["documents", "filtered", "exact"]

@@ -1,6 +1,7 @@
 """A recipe's sections become the graph of stages: the one place that knows how the road is laid.
 
     sources ........ documents
+    filters ........ filtered, cleaned
     dedup .......... lines, paragraphs, bloom, exact, withdrawn, bands, candidates, similar, near, index, substrings
     decontaminate .. contaminated
     quality ........ losses, strength, model, scores, select
@@ -14,7 +15,7 @@ nodes, or changes the named ones.
 from pipeline.config import suggestion
 from pipeline.errors import ConfigError
 from pipeline.recipe import Recipe, StepConfig
-from pipeline.road import decontaminate, dedup, quality, tokens
+from pipeline.road import decontaminate, dedup, filters, quality, tokens
 from pipeline.road.steps import Road, Steps, step
 
 
@@ -25,6 +26,8 @@ def expand(recipe: Recipe) -> Steps:
         ConfigError: a section needs another one, or the steps run in a circle.
     """
     road = Road(recipe, {"documents": _documents(recipe)})
+    if recipe.filters:
+        filters.filters(road)
     if recipe.dedup:
         dedup.dedup(road)
     if recipe.decontaminate:
