@@ -44,6 +44,7 @@ except ImportError:
 THREADS = 12
 ENGLISH = ("web", "reference", "docs", "forum")
 LABELS = 18
+SPREAD = 0.9  # of the values of output vectors: what training gives the model of two labels
 FUZZED = 10_000
 PUBLISHED = {"lr": 0.1, "epoch": 3, "wordNgrams": 2, "dim": 100}
 TASKS = {
@@ -106,7 +107,7 @@ def with_labels(model: Model, loss: str) -> Model:
     names = [b"__label__%02d" % n for n in range(LABELS)]
     words = model.entry_offsets[model.n_words]
     sizes = np.cumsum([len(name) for name in names])
-    vectors_LD = np.random.default_rng(0).normal(0, 3, (LABELS, model.inputs_RD.shape[1]))
+    vectors_LD = np.random.default_rng(0).normal(0, SPREAD, (LABELS, model.inputs_RD.shape[1]))
     return replace(
         model,
         loss=loss,
@@ -174,7 +175,10 @@ def fuzzed(seed: int, texts: Sequence[str]) -> Iterator[str]:
 
 
 def differences(path: Path, texts: Sequence[str]) -> dict[str, Any]:
-    """Return how far apart the best labels' or all labels' probabilities are, by document."""
+    """Return how far apart the best labels' or all labels' probabilities are, by document.
+
+    Our best label is the same if none is more probable in the eyes of official fastText.
+    """
     ours, official = Scorer(load(path)), fasttext.load_model(str(path))
     places = {label: place for place, label in enumerate(ours.labels)}
     best = len(places) > LABELS
@@ -187,7 +191,7 @@ def differences(path: Path, texts: Sequence[str]) -> dict[str, Any]:
             for p, label in pairs:
                 row[places[label]] = p
         labels, p = ours.best(*buffers(part))
-        same += sum(pairs[0][1] == ours.labels[place] for pairs, place in zip(found, labels, strict=True) if pairs)
+        same += int((np.nan_to_num(theirs)[np.arange(len(part)), labels] == np.nanmax(theirs, axis=1)).sum())
         if best:
             theirs, given = np.nanmax(theirs, axis=1, keepdims=True), p[:, None]
         else:
@@ -329,7 +333,7 @@ def main() -> None:
     )
     table(
         "Differences of P from official fastText",
-        ("model", "texts", "documents", "largest", "within 1e-6", "predicted by one only", "same best label"),
+        ("model", "texts", "documents", "largest", "within 1e-6", "predicted by one only", "best label agrees"),
         [
             (
                 name,

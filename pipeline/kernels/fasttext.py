@@ -6,8 +6,8 @@ is read once a feature, so the narrower matrix is the faster one as well as the 
 the hidden vector (`fasttext_average`): with more labels a row of D floats is narrower, a tree asks for a few labels
 only, and a table of steps asks for fastText's own sums to the last bit.
 
-Every result is the same on every machine: sums have a fixed order, products are fused where fastText fuses them and
-nowhere else, `exp` and `log` are our own. Which features a document has is told in `fasttext_features`.
+Every result is the same on every machine: sums have a fixed order, there is no fused arithmetic, `exp` and `log` are
+our own. Which features a document has is told in `fasttext_features`.
 
 Shapes: N documents, L labels, R rows of the input matrix. `data` is uint8, `offsets` int64 [N + 1].
 """

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit, uint32, uint64
 
 from pipeline.kernels.fasttext_features import EOS, find, is_label, next_token, push, subwords
-from pipeline.kernels.fasttext_hash import GRAM, fused, key_of, modulo, prefetch
+from pipeline.kernels.fasttext_hash import GRAM, key_of, modulo, prefetch
 
 AHEAD = 8  # rows that are asked for before they are added: about as many lines as a core can wait for at once
 LINE = 16  # float32 in a cache line
@@ -32,7 +32,7 @@ def _add(matrix_RD, norms_R, features, n, total_D):
         if len(norms_R):
             norm = norms_R[features[t]]
             for k in range(width):
-                total_D[k] = fused(norm, row_D[k], np.float32(total_D[k]))
+                total_D[k] += norm * row_D[k]
         else:
             for k in range(width):
                 total_D[k] += row_D[k]

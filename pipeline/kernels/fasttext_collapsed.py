@@ -38,7 +38,7 @@ def _products(inputs_RD, vectors_DL, out_RL):
 
 def collapse(model: Model) -> np.ndarray:
     """float32 [R, L]: what each feature adds to each logit; with two labels [R, 1], the second's minus the first's."""
-    vectors_LD = model.outputs_LD.astype(np.float64)
+    vectors_LD = model.outputs_LD[:].astype(np.float64)
     if len(vectors_LD) == 2:
         vectors_LD = vectors_LD[1:] - vectors_LD[:1]
     vectors_DL = np.ascontiguousarray(vectors_LD.T)

@@ -1,4 +1,4 @@
-"""The arithmetic that fastText stands on: token keys, hashes, table slots; exponential, logarithm, fused product.
+"""The arithmetic that fastText stands on: token keys, hashes, table slots; exponential, logarithm.
 
 A token's key is 64 bits: the low half is fastText's hash (FNV-1a over sign-extended bytes, to the bit), the high half
 a fingerprint that comes free with the same multiplication. All of it is fixed by fastText's file format. The modules
@@ -71,21 +71,6 @@ def prefetch(typingctx, array, index):
         return context.get_dummy_value()
 
     return types.void(array, types.int64), emit
-
-
-@intrinsic
-def fused(typingctx, a, b, c):
-    """a * b + c in float32, rounded once: by an instruction where there is one, with the same bits where there is not.
-
-    fastText is compiled for the machine it is installed on, where compilers fuse its sums.
-    """
-
-    def emit(context, builder, signature, args):
-        single = ir.FloatType()
-        kind = ir.FunctionType(single, [single] * 3)
-        return builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.fma.f32"), args)
-
-    return types.float32(types.float32, types.float32, types.float32), emit
 
 
 @njit(cache=True, nogil=True, inline="always")

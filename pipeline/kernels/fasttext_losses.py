@@ -7,8 +7,9 @@
                             logistic function of the node. A label whose product is below 1e-5 is not listed.
 
 They are what fastText 0.9.3 prints (`Loss::predict`, `HierarchicalSoftmaxLoss::dfs`, `FastText::predictLine`): the
-1e-5 is added before each logarithm. Its products and sums are in float32, and fused; where a step of a table or the
-order of labels hangs on the last bit, so are ours.
+1e-5 is added before each logarithm. Its products and sums are in float32; where a step of a table or the order of
+labels hangs on the last bit, so are ours, rounded one by one. (A fastText that was compiled for a processor that fuses
+them may differ there.)
 
 Shapes: N documents, L labels, D dimensions, M = 2 L - 1 nodes of a tree, leaves first.
 """
@@ -19,7 +20,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from pipeline.kernels.fasttext_hash import exp, fused, log
+from pipeline.kernels.fasttext_hash import exp, log
+from pipeline.kernels.fasttext_model import Quantised
 
 PRIOR = 1e-5  # fastText adds this to every probability before its logarithm
 LINEAR, SOFTMAX, TABLE, TREE = range(4)  # LINEAR: the softmax of logits that are ready, in double
@@ -34,18 +36,22 @@ class Output(NamedTuple):
     n_labels: int
     vectors_DL: np.ndarray  # float32; empty if LINEAR or TREE
     nodes_LD: np.ndarray  # float32, of the inner nodes of a TREE; else empty
+    norms_L: np.ndarray  # float32, that products are multiplied by; empty: by nothing
     children_M2: np.ndarray  # int32, of a TREE: left and right, -1 of a leaf
     parents_M: np.ndarray  # int32, of a TREE: -1 of the root
     table: np.ndarray  # float32 [STEPS + 1]
 
 
-def output_of(loss: str, outputs_LD: np.ndarray, label_counts_L: np.ndarray) -> Output:
+def output_of(loss: str, outputs_LD: np.ndarray | Quantised, label_counts_L: np.ndarray) -> Output:
     """Return the last layer of a model with this loss, its output matrix and how often each label occurred."""
     code, (n_labels, dim) = CODES[loss], outputs_LD.shape
-    vectors_DL = np.ascontiguousarray(outputs_LD.T if code != TREE else np.empty((dim, 0)), np.float32)
-    nodes_LD = np.array(outputs_LD if code == TREE else np.empty((0, dim)), np.float32)
+    rows_LD, norms_L = outputs_LD[:], np.empty(0, np.float32)
+    if isinstance(outputs_LD, Quantised):  # fastText multiplies by the norm when the product is summed
+        rows_LD, norms_L = outputs_LD.directions(slice(None)), outputs_LD.norms_R
+    vectors_DL = np.ascontiguousarray(rows_LD.T if code != TREE else np.empty((dim, 0)), np.float32)
+    nodes_LD = np.array(rows_LD if code == TREE else np.empty((0, dim)), np.float32)
     children_M2, parents_M = _huffman(label_counts_L if code == TREE else label_counts_L[:1])
-    return Output(code, n_labels, vectors_DL, nodes_LD, children_M2, parents_M, _logistic_table())
+    return Output(code, n_labels, vectors_DL, nodes_LD, norms_L, children_M2, parents_M, _logistic_table())
 
 
 def linear_output(n_labels: int) -> Output:
@@ -94,7 +100,9 @@ def _branches(output, hidden_D, node):
     total = np.float32(0)
     row_D = output.nodes_LD[node - output.n_labels]
     for k in range(len(row_D)):
-        total = fused(row_D[k], hidden_D[k], total)
+        total += row_D[k] * hidden_D[k]
+    if len(output.norms_L):
+        total *= output.norms_L[node - output.n_labels]
     right = np.float32(1.0 / np.float64(np.float32(1) + np.float32(exp(-np.float64(total)))))
     return _log(np.float32(1.0 - np.float64(right))), _log(right)
 
@@ -152,7 +160,9 @@ def _logits(output, hidden_D, sums_L):
     for k in range(len(hidden_D)):
         value = hidden_D[k]
         for label in range(len(sums_L)):
-            sums_L[label] = fused(output.vectors_DL[k, label], value, sums_L[label])
+            sums_L[label] += output.vectors_DL[k, label] * value
+    for label in range(len(output.norms_L)):
+        sums_L[label] *= output.norms_L[label]
 
 
 @njit(cache=True, nogil=True)

@@ -52,7 +52,7 @@ class Quantised:
 
 @dataclass(frozen=True)
 class Model:
-    """A supervised fastText model, whole. A quantised input matrix stays so; the small output matrix is expanded.
+    """A supervised fastText model, whole; quantised matrices stay so.
 
     `entry_bytes` holds the entries' text back to back, entry e at `entry_offsets[e]:entry_offsets[e + 1]`. A word's
     row in `inputs` is its number; the n-gram bucket b has row W + b, or W + `pruned_rows[b]` if the model was pruned
@@ -73,7 +73,7 @@ class Model:
     entry_counts: np.ndarray  # int64 [E]
     pruned_rows: np.ndarray | None  # int32 [bucket]
     inputs_RD: "np.ndarray | Quantised"  # float32
-    outputs_LD: np.ndarray  # float32
+    outputs_LD: "np.ndarray | Quantised"  # float32
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -117,7 +117,7 @@ def parse(content: Any) -> Model:
         raise ValueError("its dictionary is pruned but its input matrix is not quantised; fastText refuses it, too")
     inputs_RD = _quantised_matrix(cursor) if quantised else _dense_matrix(cursor, "input")
     quantised_outputs = bool(cursor.numbers("B", "the kind of its output matrix")[0]) and quantised
-    outputs_LD = _quantised_matrix(cursor)[:] if quantised_outputs else _dense_matrix(cursor, "output")
+    outputs_LD = _quantised_matrix(cursor) if quantised_outputs else _dense_matrix(cursor, "output")
     model = Model(
         loss=LOSSES[loss],
         word_ngrams=word_ngrams,
@@ -158,7 +158,7 @@ def serialise(model: Model) -> bytes:
     ]
     for number, count in enumerate(model.entry_counts.tolist()):
         parts.append(model.entry(number) + b"\0" + struct.pack("<qb", count, number >= model.n_words))
-    for matrix in (model.inputs_RD, model.outputs_LD):
+    for matrix in (model.inputs_RD[:], model.outputs_LD[:]):
         parts += [b"\0", struct.pack("<qq", *matrix.shape), matrix.astype("<f4", copy=False).tobytes()]
     return b"".join(parts)
 

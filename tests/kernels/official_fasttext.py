@@ -49,6 +49,10 @@ MODELS = {
         "labels": 300,
         "quantise": {"qout": True},
     },
+    "all quantised with norms": {
+        **{"loss": "ova", "wordNgrams": 2, "bucket": 999, "dim": 6, "labels": 300},
+        "quantise": {"qout": True, "qnorm": True},
+    },
     "all quantised one against all": {
         "loss": "ova",
         "wordNgrams": 2,

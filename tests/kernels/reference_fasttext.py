@@ -84,7 +84,7 @@ def probabilities(text: bytes, model) -> list[float]:
     if model.loss == "hierarchical softmax":
         found = tree_probabilities(huffman(model.entry_counts[model.n_words :].tolist()), hidden, model)
         return [found.get(label, math.nan) for label in range(len(model.labels))]
-    return [stepped(fused_product(vector, hidden)) + 1e-5 for vector in model.outputs_LD]
+    return [stepped(single_product(vector, hidden)) + 1e-5 for vector in model.outputs_LD]
 
 
 def average(rows: np.ndarray) -> np.ndarray:
@@ -92,11 +92,11 @@ def average(rows: np.ndarray) -> np.ndarray:
     return np.add.accumulate(rows, axis=0, dtype=np.float32)[-1] * np.float32(1 / len(rows))
 
 
-def fused_product(a: np.ndarray, b: np.ndarray) -> np.float32:
-    """Return the product of two vectors, summed in float32, each product and sum rounded together."""
+def single_product(a: np.ndarray, b: np.ndarray) -> np.float32:
+    """Return the product of two vectors, every product and every sum rounded to float32."""
     total = np.float32(0)
     for x, y in zip(a, b, strict=True):
-        total = np.float32(float(x) * float(y) + float(total))
+        total = total + np.float32(x) * np.float32(y)
     return total
 
 
@@ -128,7 +128,7 @@ def tree_probabilities(node, hidden: np.ndarray, model, p: float = 1.0) -> dict[
     if not isinstance(node, tuple):
         return {node: p} if p >= 1e-5 else {}
     row, left, right = node
-    rightwards = 1 / (1 + math.exp(-float(fused_product(model.outputs_LD[row], hidden))))
+    rightwards = 1 / (1 + math.exp(-float(single_product(model.outputs_LD[row], hidden))))
     found = tree_probabilities(left, hidden, model, p * (1 - rightwards + 1e-5))
     return found | tree_probabilities(right, hidden, model, p * (rightwards + 1e-5))
 

