@@ -1,7 +1,8 @@
 """corpusmill: raw Parquet text to training-ready token arrays.
 
 `pipeline.build`, `plan`, `show`, `report`, `duplicates`, `verify_selection`, `explain`, `sample`, `init` are the
-commands as functions; `PackedDataset` reads what a build has packed. Everything is loaded when first used: importing this costs nothing.
+commands as functions; `PackedDataset` reads what a build has packed. Everything is loaded when first used: importing
+this costs nothing.
 """
 
 import importlib
