@@ -158,7 +158,10 @@ def _manifest(planned: Planned, step: Step, shards: Shards, files: Shards) -> Ma
 
 
 def _earlier(planned: Planned) -> Earlier | None:
-    """Return the newest other corpus of the same stage, version and params, whose shards may be taken over."""
+    """Return the newest other corpus of the same stage, version and params, whose shards may be taken over.
+
+    Params that only say which tasks there are may differ.
+    """
     found: list[tuple[float, Corpus]] = []
     for root in planned.folder.parent.glob(f"{planned.folder.name.rpartition('-')[0]}-*"):
         if root == planned.folder or not (root / store.RECORDS).exists():
@@ -167,7 +170,11 @@ def _earlier(planned: Planned) -> Earlier | None:
         if corpus is None:
             continue
         theirs, ours = corpus.manifest, planned.identity()
-        if (theirs.stage, theirs.version, theirs.params) == (ours["stage"], ours["version"], ours["params"]):
+        params = [
+            {name: value for name, value in each.items() if name not in planned.stage.extent}
+            for each in (theirs.params, ours["params"])
+        ]
+        if (theirs.stage, theirs.version, params[0]) == (ours["stage"], ours["version"], params[1]):
             found.append(((root / store.MANIFEST).stat().st_mtime, corpus))
     return Earlier(max(found, key=lambda pair: pair[0])[1]) if found else None
 

@@ -49,7 +49,9 @@ class Stage:
     for a finished corpus that nothing may be built on, each time it is used: a limit is no part of what the corpus is.
     `agree(params, inputs, outside)` does so for corpora of earlier builds that do not fit the steps they meet; inputs
     are role -> (version, params) of a step. An optional role called `name.*` may be played by several: name.0 ... A
-    role in `folders` may be played by a folder, which then is a file in all that is said here.
+    role in `folders` may be played by a folder, which then is a file in all that is said here. Params in `extent` say
+    how many tasks there are or what is told of them, nothing of what a task makes: corpora that differ in these params
+    alone take over each other's tasks.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Stage:
     gate: Callable[[Any, Corpus], None] | None = None
     agree: Callable[[Any, Mapping[str, tuple[int, Mapping[str, Any]]], Mapping[str, Corpus]], None] | None = None
     folders: tuple[str, ...] = ()
+    extent: tuple[str, ...] = ()
 
 
 @dataclass

@@ -53,15 +53,13 @@ class Verification:
 
     def comparisons(self) -> tuple[list[str], list[list[Any]]]:
         """Return the heads and the rows of a table of what the runs say, target by target and over all."""
-        head = ["bits per byte", "selected", "deviation", "random", "deviation", "gain", "interval", "verdict"]
+        head = ["bits per byte", "selected", "random", "gain", "interval", "verdict"]
         found = dict(self.facts["by_target"])
         if len(found) > 1:
             found["mean of targets"] = self.facts["overall"]
         rows = []
         for name, each in found.items():
-            sides = (
-                f"{each[f'{kind}_{what}']:.4f}" for kind in ("selected", "random") for what in ("mean", "deviation")
-            )
+            sides = [f"{each[f'{kind}_mean']:.4f} ± {each[f'{kind}_deviation']:.4f}" for kind in ("selected", "random")]
             interval = f"{each['low']:+.4f} to {each['high']:+.4f}"
             rows.append([name, *sides, f"{each['gain']:+.4f}", interval, each["verdict"]])
         return head, rows

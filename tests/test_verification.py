@@ -1,8 +1,8 @@
 """`verify-selection`: what it adds to a recipe, what it refuses, and what a person sees of it."""
 
 import json
+from pathlib import Path
 
-import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -113,6 +113,11 @@ def test_a_person_sees_runs_verdict_and_a_report_and_a_second_call_trains_nothin
     assert f"verdict: {found['verdict']}" in first.output
     assert again.exit_code == (found["verdict"] != "better")
     assert len(found["runs"]) == 7
+    more = CliRunner().invoke(cli.main, [*words, "--json", "--random", "6"])
+    files = [sorted((Path(each["path"]) / "data").glob("*-?.parquet")) for each in (found, json.loads(more.stdout))]
+    assert [len(each) for each in files] == [7, 8]
+    ours = {path.name: path.stat().st_ino for path in files[1]}
+    assert all(ours[path.name] == path.stat().st_ino for path in files[0]), "a run that was trained is taken over"
     page = pipeline.report(recipe, on=profile).read_text()
     assert "Does the selection help?" in page
     assert found["notes"][0].split(":")[0] in page
@@ -141,4 +146,4 @@ def test_the_tables_for_the_screen_have_every_run_and_target():
     head, rows = found.comparisons()
     assert [row[0] for row in rows] == ["news", "<books>", "mean of targets"]
     assert {len(row) for row in rows} == {len(head)}
-    assert np.isclose(float(rows[0][5]), 0.1)
+    assert rows[0][1:4] == ["1.2500 ± 0.0040", "1.3500 ± 0.0100", "+0.1000"]

@@ -14,6 +14,7 @@ Targets whose words are those of a document chosen from are left out: they would
 
 import importlib.util
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ import pyarrow.parquet as pq
 from pipeline import ledger
 from pipeline.corpus import DATA
 from pipeline.errors import DataError
+from pipeline.identity import digest
 from pipeline.proxy import vocabulary
 from pipeline.quality import findings, subsets, targets
 from pipeline.quality.subsets import Run, Survey, Targets
@@ -34,6 +36,7 @@ from pipeline.store import Attempt
 from pipeline.tasks import Task
 
 TARGETS = "targets."
+EXTENT = ("random", "seeds", "confidence")
 TOKENIZER, TEXTS = "tokenizer.json", "targets.parquet"
 
 
@@ -77,9 +80,15 @@ def verify(step: Step, params: VerifyParams) -> None:
     step.write_file(TEXTS, _parquet(clean))
     runs = [Run(draw, cut, place) for place, (draw, cut) in enumerate(zip(draws, cuts, strict=True))][1:]
     work = partial(trial, folder=step.root / DATA, blocks=blocks, params=params)
-    found = step.produce(work, [Task(run.name, payload=run) for run in runs], warm=True)
+    found = step.produce(work, [Task(run.name, _origin(step, params, run), run) for run in runs], warm=True)
     vocabulary_size = words.get_vocab_size()
     step.note(**findings.facts(params, survey, wanted, findings.measured(runs, found), vocabulary_size))
+
+
+def _origin(step: Step, params: VerifyParams, run: Run) -> str:
+    """Return what a run depends on: all but how many others there are, and what is made of them."""
+    same = params.model_dump(mode="json", exclude=set(EXTENT))
+    return digest([same, dict(step.identities), asdict(run.draw), asdict(run.cut)])
 
 
 def _targets(step: Step, params: VerifyParams) -> Targets:
@@ -125,4 +134,5 @@ VERIFY = Stage(
     optional=("mask", f"{TARGETS}*"),
     run=verify,
     check=check,
+    extent=EXTENT,
 )
