@@ -106,7 +106,10 @@ def _quality(steps, domains, rows, total):
         "held_out_precision": {"5%": 1.0, "10%": 0.9875, "20%": 0.975, "50%": 0.91},
         "calibration": {"scale": 2.5, "shift": -0.25} | _calibrated(1.0) | {"before": _calibrated(0.6)},
         "features": {
-            name: [{"feature": f"{word} {i}", "weight": sign * (9.5 - i), "documents": 40 * i} for i in range(1, 31)]
+            name: [
+                {"feature": f"{word} {i}", "weight": sign * 9.5, "gap": 1 / i, "documents": 40 * i}
+                for i in range(1, 31)
+            ]
             for name, word, sign in (("positive", "theorem", 1), ("negative", "lol", -1))
         },
         "examples": {

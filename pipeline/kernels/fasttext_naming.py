@@ -1,4 +1,4 @@
-"""What the rows of a fastText model stand for: how many documents have them, and which words made an n-gram's bucket.
+"""What the rows of a fastText model stand for: how documents have them, and which words made an n-gram's bucket.
 
 A bucket keeps no words; its name is the n-gram of the training text that fell into it most often, among equals the one
 with the smallest hash.
@@ -17,9 +17,17 @@ from pipeline.kernels.fasttext_train import EOS_WORD, Features
 EOS_KEY = np.uint64(key_of(np.frombuffer(EOS_WORD, np.uint8), 0, len(EOS_WORD)))  # an int would make floats of keys
 
 
-def documents_with(features: Features, rows: int) -> np.ndarray:
-    """Return in how many documents each row occurs, int64 [R]."""
-    return np.asarray(_documents_with(features.numbers, features.offsets, rows))
+def occurrences(features: Features, positive: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return in how many documents each row occurs, int64 [R], and how much larger its mean share of the features of
+    positive documents is than that of the others, float64 [R].
+
+    Documents without features have no share; a class without documents has shares of 0.
+    """
+    documents_R, shares_2R = np.zeros(rows, np.int64), np.zeros((2, rows))
+    classes = np.bincount(positive.astype(np.int64), minlength=2)
+    _occurrences(features.numbers, features.offsets, positive, documents_R, shares_2R)
+    shares_2R /= np.maximum(classes, 1)[:, None]
+    return documents_R, shares_2R[1] - shares_2R[0]
 
 
 def names(model: Model, rows_W: np.ndarray, data: np.ndarray, offsets: np.ndarray) -> list[str]:
@@ -45,16 +53,17 @@ def names(model: Model, rows_W: np.ndarray, data: np.ndarray, offsets: np.ndarra
     return [b" ".join(word.replace(b"\0", b" ").split()).decode("utf-8", "replace") for word in words]
 
 
-@njit(cache=True, nogil=True)
-def _documents_with(numbers, offsets, rows):
-    counts = np.zeros(rows, np.int64)
-    last = np.full(rows, -1, np.int64)
+@njit(cache=True, nogil=True, error_model="numpy")
+def _occurrences(numbers, offsets, positive, documents, shares):
+    last = np.full(len(documents), -1, np.int64)
     for d in range(len(offsets) - 1):
-        for t in range(offsets[d], offsets[d + 1]):
+        start, end = offsets[d], offsets[d + 1]
+        side = np.int64(positive[d])
+        for t in range(start, end):
+            shares[side, numbers[t]] += 1.0 / (end - start)
             if last[numbers[t]] != d:
                 last[numbers[t]] = d
-                counts[numbers[t]] += 1
-    return counts
+                documents[numbers[t]] += 1
 
 
 @njit(cache=True, nogil=True)

@@ -109,8 +109,8 @@ def calibrated(model: Model, scale: float, shift: float) -> Model:
 
     A logit is a mean of weights, so scaling every weight and adding `shift` to it does that exactly, up to float32.
     """
-    assert isinstance(model.inputs_RD, np.ndarray), "a model trained here is not quantised"
-    return replace(model, inputs_RD=(model.inputs_RD.astype(np.float64) * scale + shift).astype(np.float32))
+    weights_RD = np.asarray(model.inputs_RD, np.float64) * scale + shift
+    return replace(model, inputs_RD=weights_RD.astype(np.float32))
 
 
 @njit(cache=True, nogil=True)

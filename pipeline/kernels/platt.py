@@ -3,7 +3,7 @@
 P(positive) = 1 / (1 + exp(-(scale * logit + shift))), fitted by Newton's method to smoothed targets: (P + 1) / (P + 2)
 for the P positive documents, 1 / (Q + 2) for the Q negative ones (Platt 1999, "Probabilistic outputs for support vector
 machines", section 2.2). Steps are damped so that they converge from anywhere (Sun and Tran-Dinh 2019, "Generalized
-self-concordant functions", section 4: ln(1 + b) / b of a Newton step that moves a logit by at most b; 2 / (2 + b) is a
+self-concordant functions": ln(1 + b) / b of a Newton step that moves a logit by at most b; 2 / (2 + b) is a
 little less). Sums have a fixed order and `exp` is our own, so the result is the same on every machine.
 
 Shapes: N documents.

@@ -1,8 +1,9 @@
 """What makes a document positive or negative: its domain, a column of it, its predictive strength, or both.
 
 A class is told by `domains` or by a `column` (either is enough) and, where given, by `strength` as well (both are
-needed). PreSelect (Shum et al. 2025, "Predictive Data Selection", section 3) takes documents of strength 1 as positive
-and as many from the lowest end as negative: `positive: {strength: {min: 1}}`, `negative: {strength: lowest}`.
+needed). PreSelect (Shum et al. 2025, "Predictive Data Selection: The Data That Predicts Is the Data That Teaches")
+takes documents of strength 1 as positive, `{strength: {min: 1}}`, and as many from the lowest end as negative,
+`{strength: lowest}`.
 """
 
 from typing import Any

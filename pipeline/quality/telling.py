@@ -1,4 +1,4 @@
-"""What a classifier goes by: the words and n-grams of the largest weights, and documents at both ends of its scores."""
+"""What a classifier goes by: the words and n-grams that tell the classes, and documents at both ends of its scores."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,22 +18,29 @@ LEAST_SHARE, LEAST = 0.005, 3
 
 
 def features(model: Model, learned: Documents) -> dict[str, list[dict[str, Any]]]:
-    """Return by class the features that speak most for it: name, weight, and how many documents have it.
+    """Return by class the features that do most to tell it: name, weight, gap, and how many documents have it.
 
-    The weight is what a document made of this feature alone would have as logit of being positive.
+    The weight is what a document made of this feature alone would have as logit of being positive. The gap is the
+    weight times the difference of the feature's mean share of positive and of negative documents: the gaps of all
+    features add up to the distance of the mean logits of the classes.
     """
     place = model.labels.index(POSITIVE)
     weights_R = model.inputs_RD @ (model.outputs_LD[place] - model.outputs_LD[1 - place])
-    documents_R = fasttext_naming.documents_with(
-        fasttext_train.features_of(model, *learned.buffers), len(model.inputs_RD)
-    )
-    often = np.flatnonzero(documents_R >= max(LEAST, int(LEAST_SHARE * len(learned.positive))))
-    order = often[np.lexsort((often, -weights_R[often]))]
-    ends = [rows[side * weights_R[rows] > 0] for side, rows in ((1, order[:FEATURES]), (-1, order[::-1][:FEATURES]))]
-    names = fasttext_naming.names(model, np.concatenate(ends), *learned.buffers)
+    found = fasttext_train.features_of(model, *learned.buffers)
+    documents_R, shares_R = fasttext_naming.occurrences(found, learned.positive, len(weights_R))
+    gaps_R = weights_R * shares_R
+    often = np.flatnonzero((documents_R >= max(LEAST, int(LEAST_SHARE * len(learned.positive)))) & (gaps_R > 0))
+    order = often[np.lexsort((often, -gaps_R[often]))]
+    ends = [order[side * weights_R[order] > 0][:FEATURES] for side in (1, -1)]
+    rows = np.concatenate(ends)
     told = [
-        {"feature": name, "weight": round(float(weights_R[row]), 4), "documents": int(documents_R[row])}
-        for name, row in zip(names, np.concatenate(ends).tolist(), strict=True)
+        {
+            "feature": name,
+            "weight": round(float(weights_R[row]), 4),
+            "gap": round(float(gaps_R[row]), 6),
+            "documents": int(documents_R[row]),
+        }
+        for name, row in zip(fasttext_naming.names(model, rows, *learned.buffers), rows.tolist(), strict=True)
     ]
     return dict(zip(CLASSES, (told[: len(ends[0])], told[len(ends[0]) :]), strict=True))
 

@@ -23,6 +23,10 @@ TOLD_ABOVE = (
     "validation_auc",
     "chosen",
 )
+GAP = (
+    "The weight is a feature's part in the logit; the gap is how far it moves the mean logits of the classes apart: "
+    "the weight times the difference of its mean shares of their documents."
+)
 ENDS = {"highest": "The highest scores", "lowest": "The lowest scores"}
 
 
@@ -120,14 +124,14 @@ def _calibration(calibration: Mapping[str, Any]) -> str:
 def _features(features: Mapping[str, Any]) -> str:
     tables = [
         markup.table(
-            (f"most telling for {name}", "weight", "documents"),
-            [(f["feature"], f["weight"], f["documents"]) for f in listed(features, name)],
+            (f"for {name}", "weight", "gap", "documents"),
+            [(f["feature"], f["weight"], f.get("gap"), f["documents"]) for f in listed(features, name)],
         )
         for name in features
     ]
     if not any(tables):
         return ""
-    return markup.words("What it goes by", "h3") + markup.columns(*tables)
+    return markup.words("What it goes by", "h3") + markup.words(GAP) + markup.columns(*tables)
 
 
 def _examples(step: Told, end: str, excerpts: Excerpts) -> str:

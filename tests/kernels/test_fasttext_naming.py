@@ -61,10 +61,20 @@ def test_many_finds_are_all_counted():
     assert sorted(names) == ["a b", "b </s>", "b a", "c d", "d </s>"]
 
 
-@given(st.lists(st.text(alphabet="ab \n", max_size=20), max_size=8))
+@given(st.lists(st.tuples(st.text(alphabet="ab \n", max_size=20), st.booleans()), max_size=8))
 @settings(max_examples=40)
-def test_documents_with_a_feature_are_counted_once_each(texts):
+def test_documents_with_a_feature_are_counted_once_each_and_its_shares_are_compared(rows):
+    texts, positive = [text for text, _ in rows], np.array([p for _, p in rows], bool)
     model = model_of(texts, bucket=7)
-    found = fasttext_naming.documents_with(fasttext_train.features_of(model, *buffers(texts)), len(model.inputs_RD))
-    rows = [set(twin.features(text.encode(), model)) for text in texts]
-    assert found.tolist() == [sum(row in own for own in rows) for row in range(len(model.inputs_RD))]
+    found, gaps = fasttext_naming.occurrences(
+        fasttext_train.features_of(model, *buffers(texts)), positive, len(model.inputs_RD)
+    )
+    own = [twin.features(text.encode(), model) for text in texts]
+    for row in range(len(model.inputs_RD)):
+        assert found[row] == sum(row in features for features in own)
+        shares = [
+            [features.count(row) / len(features) for features, p in zip(own, positive, strict=True) if p == side]
+            for side in (True, False)
+        ]
+        means = [sum(part) / max(len(part), 1) for part in shares]
+        assert gaps[row] == pytest.approx(means[0] - means[1], abs=1e-12)

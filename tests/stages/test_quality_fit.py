@@ -11,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.errors import ConfigError, DataError
+from pipeline.kernels import fasttext_train
 from pipeline.kernels.fasttext_model import parse
 from pipeline.preflight import _ask
 from pipeline.quality import fit, official, telling
@@ -175,8 +176,21 @@ def test_the_most_telling_features_are_named_and_counted(tmp_path):
         told = facts["features"][name]
         assert said <= {feature["feature"] for feature in told[:6]}
         assert all(0.4 * learned < feature["documents"] < 0.6 * learned for feature in told[:3])
-        weights = [abs(feature["weight"]) for feature in told]
-        assert weights == sorted(weights, reverse=True)
+        gaps = [feature["gap"] for feature in told]
+        assert gaps == sorted(gaps, reverse=True)
+        assert all((feature["weight"] > 0) == (name == "positive") for feature in told)
+
+
+def test_the_gaps_of_all_features_are_the_distance_of_the_classes(monkeypatch):
+    parts = fit.split(sample_of(200), params_of())
+    candidate, _ = fit.fit(parts, params_of(learning_rate=1.0))
+    for name, value in (("FEATURES", 1 << 20), ("LEAST_SHARE", 0), ("LEAST", 0)):
+        monkeypatch.setattr(telling, name, value)
+    told = telling.features(candidate.model, parts.learned)
+    features = fasttext_train.features_of(candidate.model, *parts.learned.buffers)
+    logits = fasttext_train.logits(features, candidate.model.inputs_RD[:, 0])
+    distance = logits[parts.learned.positive].mean() - logits[~parts.learned.positive].mean()
+    assert sum(feature["gap"] for part in told.values() for feature in part) >= distance - 1e-2
 
 
 def test_the_ends_of_the_scores_are_found_again_by_their_places(tmp_path):
