@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline import builds, store
-from pipeline.reporting import duplication, markup, numerals, provenance, quality, road, training
+from pipeline.reporting import duplication, heuristics, markup, numerals, provenance, quality, road, training
 from pipeline.reporting.evidence import Evidence
 from pipeline.reporting.excerpts import Excerpts
 from pipeline.reporting.plain import escaped
@@ -38,6 +38,7 @@ def _sections(evidence: Evidence, excerpts: Excerpts) -> Iterator[str]:
     yield road.at_a_glance(evidence)
     yield road.dropped(evidence)
     yield duplication.duplicates(evidence, excerpts)
+    yield heuristics.heuristics(evidence)
     yield quality.quality(evidence)
     yield training.lengths(evidence)
     yield training.tokens(evidence)
