@@ -189,7 +189,8 @@ def _count_all(data, offsets, keep, kinds, stop_table, short, repetitions, scrat
             repeats.paragraphs(data, offsets[d], offsets[d + 1], kinds, scratch.line_begins, scratch.line_ends,
                                lines, room, row[_PARAGRAPHS:_PARAGRAPHS + 3])  # fmt: skip
             words = row[_WORDS]
-            row[_STOP] = repeats.intern(scratch.joined, scratch.at, words, stop_table, room)
+            if repetitions or stop_table.any():
+                row[_STOP] = repeats.intern(scratch.joined, scratch.at, words, stop_table, room)
             if repetitions:
                 repeats.top_grams(scratch.ends, words, room, row[_TOP : _TOP + 3])
                 repeats.repeated_grams(scratch.joined, scratch.at, scratch.ends, words, room,

@@ -11,8 +11,9 @@ Reads documents (text), an earlier mask, fastText models (role `language`, and m
                     null where the document is not kept
 
 The reason is the first rule broken, in the order: language, Gopher's repetition and quality, C4, FineWeb, models. All
-rules are asked of every document, so that it is known what each would drop alone; only a document that its language
-drops is asked nothing more. FineWeb's rules see the text as C4's leave it; all else sees it whole.
+rules are asked of every document, so that it is known what each would drop alone, but for two cases: a document that
+its language drops is asked nothing more, and FineWeb's rules, which see the text as C4's leave it, are not asked of one
+that C4's drop. All else sees the whole text.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,7 @@
 """What the rules of `quality.heuristics` say of a batch of texts: pure functions on buffers.
 
 Letters: N documents, S spans. The order of the groups is FineWeb's: Gopher's repetition and quality, C4, FineWeb.
+FineWeb's rules are about the text that C4's leave, so they are not asked of a document that C4's drop.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,7 @@ from pipeline.quality import c4
 from pipeline.quality.c4 import C4, C4_RULES
 from pipeline.quality.fineweb import FINEWEB, FineWeb
 from pipeline.quality.gopher import QUALITY, REPETITION, GopherQuality, GopherRepetition
-from pipeline.quality.rules import Counts, Group, Rule, broken
+from pipeline.quality.rules import Group, Rule, broken
 from pipeline.stage import Params
 
 DELETE, BREAK, MASKED = 0, 1, 2
@@ -74,20 +75,21 @@ def judge(
         short=fineweb.short_line_length if fineweb else 0,
         repetitions=rules.gopher_repetition is not None,
     )
-    counts, cut, empty = _named(found_NC), None, {}
+    counts, cut, made = _named(found_NC), None, {}
+    left_N = np.ones(len(keep), bool)
     if rules.c4:
         cut, lines_NC = _lines(data, offsets, keep, rules.c4, bad_words)
-        counts |= c4.counts(lines_NC)
-        empty = {f"c4_{c4.EMPTY}": counts["bytes_left"] == 0}
-    made = empty | {
-        f"{prefix}_{field}": drop
-        for prefix, group, its_rules in rules.groups()
-        if group is not fineweb
-        for field, drop in broken(group, its_rules, counts)
-    }
+        of_lines = c4.counts(lines_NC)
+        made[f"c4_{c4.EMPTY}"] = of_lines["bytes_left"] == 0
+        made |= {f"c4_{field}": drop for field, drop in broken(rules.c4, C4_RULES, of_lines)}
+        left_N = ~np.any(list(made.values()), axis=0)
+        if fineweb:
+            found_NC = _after(data, offsets, found_NC, cut, left_N, fineweb)
+    for prefix, group, its_rules in rules.groups():
+        if prefix == "gopher":
+            made |= {f"gopher_{field}": drop for field, drop in broken(group, its_rules, counts)}
     if fineweb:
-        after = counts if cut is None else _after(data, offsets, found_NC, cut, fineweb)
-        made |= {f"fineweb_{field}": drop for field, drop in broken(fineweb, FINEWEB, after)}
+        made |= {f"fineweb_{field}": drop & left_N for field, drop in broken(fineweb, FINEWEB, _named(found_NC))}
     return Judged(made, cut)
 
 
@@ -109,10 +111,15 @@ def _lines(
     return (spans_S2, breaks_S.astype(np.int64), ends), counts_NC
 
 
-def _after(data: np.ndarray, offsets: np.ndarray, found_NC: np.ndarray, cut: Spans, fineweb: FineWeb) -> Counts:
-    """Return the counts of the texts as the rules about lines leave them: only those that change are counted again."""
+def _after(
+    data: np.ndarray, offsets: np.ndarray, found_NC: np.ndarray, cut: Spans, left_N: np.ndarray, fineweb: FineWeb
+) -> np.ndarray:
+    """Return the counts of the texts that are left, as the rules about lines leave them.
+
+    Only those that change are counted again.
+    """
     spans_S2, marks_S, ends = cut
-    changed_N = np.diff(ends) > 0
+    changed_N = (np.diff(ends) > 0) & left_N
     breaks = np.full(int(marks_S.sum()), 10, np.uint8), np.concatenate([[0], np.cumsum(marks_S)])
     again_NC = textstats.count(
         *spans.cut(data, offsets, spans_S2, ends, breaks),
@@ -121,7 +128,8 @@ def _after(data: np.ndarray, offsets: np.ndarray, found_NC: np.ndarray, cut: Spa
         short=fineweb.short_line_length,
         repetitions=False,
     )
-    return _named(np.where(changed_N[:, None], again_NC, found_NC))
+    counted: np.ndarray = np.where(changed_N[:, None], again_NC, found_NC)
+    return counted
 
 
 def masked(

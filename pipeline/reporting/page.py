@@ -13,6 +13,7 @@ from pipeline.reporting import (
     classifier,
     decontamination,
     duplication,
+    heuristics,
     markup,
     numerals,
     provenance,
@@ -50,6 +51,7 @@ def _sections(evidence: Evidence, excerpts: Excerpts) -> Iterator[str]:
     """Yield the sections in the order of the page; one whose steps are not in the build is empty."""
     yield road.at_a_glance(evidence)
     yield road.dropped(evidence)
+    yield heuristics.heuristics(evidence)
     yield duplication.duplicates(evidence, excerpts)
     yield decontamination.decontamination(evidence)
     yield strength.strength(evidence)
