@@ -26,9 +26,9 @@ from pipeline.execution import LocalRunner
 from pipeline.kernels.gumbel import gumbel
 from pipeline.kernels.hashing import draw
 from pipeline.parquet import write_table
-from pipeline.quality.select_params import SelectParams
 from pipeline.quality.sampling import STREAM
 from pipeline.quality.select import select
+from pipeline.quality.select_params import SelectParams
 from pipeline.schemas import doc_id_array, doc_ids
 from pipeline.stage import Step
 from pipeline.tasks import Foreman

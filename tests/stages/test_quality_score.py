@@ -11,12 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import yaml
+from pipeline.expand import expand
 from pydantic import ValidationError
 
 from pipeline.config import Recipe, validate
 from pipeline.errors import DataError
 from pipeline.execution.local import LocalRunner
-from pipeline.expand import expand
 from pipeline.kernels.fasttext import Scorer
 from pipeline.quality import model as models
 from pipeline.quality.score import SCORE, Scored, ScoreParams, check
