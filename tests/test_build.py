@@ -226,13 +226,13 @@ def test_identity_is_pinned(raw, tmp_path):
         "similar": "d2f1d29f",
         "near": "20866ba1",
         "tokenizer": "c282bdcd",
-        "model": "8f7507a4",
-        "scores": "294d95db",
-        "select": "7ebb93ab",
-        "tokens": "e6855a14",
-        "plan": "d80121f3",
-        "sequences": "2806f746",
-        "megatron": "59219e87",
+        "model": "1190ff1a",
+        "scores": "ea65bdfa",
+        "select": "306f71f4",
+        "tokens": "42204bdd",
+        "plan": "93e6da2a",
+        "sequences": "ed25b483",
+        "megatron": "53d1d1fb",
     }
 
 
