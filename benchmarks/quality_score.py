@@ -1,4 +1,4 @@
-"""Our fastText scorer and trainer beside official fastText.
+"""Our fastText scorer beside official fastText.
 
     python benchmarks/quality_score.py [--repeats 5] [--bucket 2000000] [--json]
 
@@ -6,10 +6,8 @@ Scoring, in one thread, ours from Arrow buffers and official fastText from Pytho
 official model of two labels (bigrams, 100 dimensions, 2 M buckets, as PreSelect publishes it) and the same with 18
 labels of random vectors, under softmax and one-vs-all, on English documents; language identification by lid.176.ftz
 (where the package that has it is installed) on all sorts. How far apart the probabilities are, on all documents of a
-larger corpus and on fuzzed ones. What two processes that score with the large model hold in memory. Training: CPU time
-(official fastText trains on uninitialised memory with fewer than eleven threads, so it gets twelve; CPU time adds them
-up) and AUC on a fifth of the documents that neither saw, for three tasks; official fastText with the published settings
-and with a higher learning rate.
+larger corpus and on fuzzed ones. What two processes that score with the large model hold in memory. (Official fastText
+trains on uninitialised memory with fewer than eleven threads, so it gets twelve.)
 
 Needs the package `fasttext` (extra `test`).
 """
@@ -25,15 +23,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from harness import MB, arguments, finish, interleaved, measured, median, ratio, shared, table
+from harness import MB, arguments, finish, interleaved, median, ratio, shared, table
 
 from pipeline.errors import DataError
-from pipeline.kernels import fasttext_train
 from pipeline.kernels.fasttext import Scorer
 from pipeline.kernels.fasttext_model import Model, parse, serialise
-from pipeline.kernels.hashing import draw, murmur128
 from pipeline.quality.model import language_model, load, prepare, scorer
-from pipeline.quality.train import TrainParams, auc
 from pipeline.schemas import text_buffers
 
 try:
@@ -47,11 +42,6 @@ LABELS = 18
 SPREAD = 0.9  # of the values of output vectors: what training gives the model of two labels
 FUZZED = 10_000
 PUBLISHED = {"lr": 0.1, "epoch": 3, "wordNgrams": 2, "dim": 100}
-TASKS = {
-    "reference against web": ("reference", "web", 0.0),
-    "docs against forum": ("docs", "forum", 0.0),
-    "reference against web, 30 % of labels wrong": ("reference", "web", 0.3),
-}
 
 
 def texts_of(domain: str) -> list[str]:
@@ -60,16 +50,6 @@ def texts_of(domain: str) -> list[str]:
     tables = [pq.read_table(path, columns=["id", "text"]) for path in paths]
     found: list[str] = pa.concat_tables(tables).sort_by("id")["text"].to_pylist()
     return found
-
-
-def task_data(positive: str, negative: str, noise: float) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
-    """Return texts, true labels, labels to learn from, and which documents are held out."""
-    classes = texts_of(positive), texts_of(negative)
-    texts = [*classes[0], *classes[1]]
-    truth = np.arange(len(texts)) < len(classes[0])
-    ids_N2 = murmur128(*buffers(texts))
-    wrong = draw(0, ids_N2, 1) < np.uint64(noise * 2**64)
-    return texts, truth, truth ^ wrong, draw(0, ids_N2, 2) < np.uint64(0.2 * 2**64)
 
 
 def buffers(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -95,11 +75,6 @@ def predict_official(model: Any, lines: Sequence[str], k: int) -> list[list[tupl
 
 def lines_of(texts: Sequence[str]) -> list[str]:
     return [text.replace("\n", " ") + "\n" for text in texts]
-
-
-def positive_probabilities(model: Any, texts: Sequence[str]) -> np.ndarray:
-    found = predict_official(model, lines_of(texts), 2)
-    return np.array([next((p for p, label in pairs if label == "__label__1"), 0.0) for pairs in found])
 
 
 def with_labels(model: Model, loss: str) -> Model:
@@ -259,70 +234,12 @@ def score(folder: Path, bucket: int, repeats: int) -> dict[str, Any]:
     return report
 
 
-def train(folder: Path, task: str, bucket: int, repeats: int) -> list[dict[str, Any]]:
-    """Return CPU seconds and held-out AUC of every trainer on one task."""
-    texts, truth, labels, held_out = task_data(*TASKS[task])
-    learned = [text for text, out in zip(texts, held_out, strict=True) if not out]
-    judged = [text for text, out in zip(texts, held_out, strict=True) if out]
-    data, offsets = buffers(learned)
-    ids_N2 = murmur128(data, offsets)
-    params = TrainParams(positive=("a",), negative=("b",))
-    order_EN = np.stack([np.argsort(draw(0, ids_N2, 100 + epoch), kind="stable") for epoch in range(params.epochs)])
-    models: dict[str, Any] = {}
-
-    def ours() -> None:
-        models["ours"] = fasttext_train.train(
-            data,
-            offsets,
-            labels[~held_out],
-            order_EN,
-            word_ngrams=params.word_ngrams,
-            bucket=params.bucket,
-            min_count=params.min_count,
-            learning_rate=params.learning_rate,
-        )[0]
-
-    def official(name: str, **settings: Any) -> None:
-        models[name] = train_official(folder, learned, labels[~held_out].tolist(), bucket, **PUBLISHED | settings)
-
-    variants = {
-        "ours": ours,
-        "official, lr 0.1, 3 epochs": lambda: official("official, lr 0.1, 3 epochs"),
-        "official, lr 0.5, 5 epochs": lambda: official("official, lr 0.5, 5 epochs", lr=0.5, epoch=5),
-    }
-    measured(ours)  # compiles
-    samples = interleaved(variants, repeats)
-    rows = []
-    for name, model in models.items():
-        scores = (
-            Scorer(model).probabilities(*buffers(judged))[:, 0]
-            if name == "ours"
-            else positive_probabilities(model, judged)
-        )
-        rows.append(
-            {
-                "task": task,
-                "trainer": name,
-                "cpu_s": median(samples[name]),
-                "cpu_over_ours": ratio(samples[name], samples["ours"]),
-                "auc": auc(scores, truth[held_out]),
-                "mb": offsets[-1] / MB,
-            }
-        )
-    again = fasttext_train.train(
-        data, offsets, labels[~held_out], order_EN, bucket=params.bucket, min_count=params.min_count
-    )[0]
-    rows[0]["bit_identical"] = serialise(again) == serialise(models["ours"])
-    return rows
-
-
 def main() -> None:
     parser = arguments(__doc__.splitlines()[0])
     parser.add_argument("--bucket", type=int, default=2_000_000, help="of official fastText (default %(default)s)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         scored = score(Path(folder), options.bucket, options.repeats)
-        trained = [row for task in TASKS for row in train(Path(folder), task, options.bucket, min(options.repeats, 3))]
     table(
         "Scoring, one thread",
         ("model", "documents", "MB", "ours MB/s of CPU", "official", "ratio"),
@@ -353,14 +270,7 @@ def main() -> None:
         ("processes", "resident", "its share", "its share of the model and what was prepared of it"),
         [(str(n), p["rss"], p["pss"], p["weights_pss"]) for n, found in scored["memory"].items() for p in found],
     )
-    for task in TASKS:
-        rows = [row for row in trained if row["task"] == task]
-        table(
-            f"Training, {task}, {rows[0]['mb']:.0f} MB; our reruns are bit-identical: {rows[0]['bit_identical']}",
-            ("trainer", "CPU s", "x ours", "held-out AUC"),
-            [(row["trainer"], row["cpu_s"], row["cpu_over_ours"], f"{row['auc']:.4f}") for row in rows],
-        )
-    finish(options, {"score": scored, "train": trained})
+    finish(options, {"score": scored})
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import yaml
-from pipeline.expand import expand
 from pydantic import ValidationError
 
 from pipeline.config import Recipe, validate
@@ -20,6 +19,7 @@ from pipeline.execution.local import LocalRunner
 from pipeline.kernels.fasttext import Scorer
 from pipeline.quality import model as models
 from pipeline.quality.score import SCORE, Scored, ScoreParams, check
+from pipeline.road.expand import expand
 from pipeline.schemas import text_buffers
 from pipeline.stage import Step
 from pipeline.tasks import Foreman
