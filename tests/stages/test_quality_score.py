@@ -13,12 +13,13 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from pipeline.config import Recipe, validate
+from pipeline.config import validate
 from pipeline.errors import DataError
 from pipeline.execution.local import LocalRunner
 from pipeline.kernels.fasttext import Scorer
 from pipeline.quality import model as models
 from pipeline.quality.score import SCORE, Scored, ScoreParams, check
+from pipeline.recipe import Recipe
 from pipeline.road.expand import expand
 from pipeline.schemas import text_buffers
 from pipeline.stage import Step
