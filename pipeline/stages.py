@@ -28,6 +28,7 @@ STAGES: dict[str, str] = {
     "tokens.pack": "pipeline.tokens.pack:PACK",
     "tokens.megatron": "pipeline.tokens.megatron:MEGATRON",
     "mixture.plan": "pipeline.mixture.plan:PLAN",
+    "mixture.sample": "pipeline.mixture.sample:SAMPLE",
 }
 
 

@@ -49,19 +49,23 @@ def project(weights_ND: Array, low_D: Array, high_D: Array) -> Array:
 
 
 def on_grid(weights_ND: Array, grid: float, low_D: Array, high_D: Array) -> Array:
-    """Return mixtures of whole multiples of `grid` (1 / grid is whole), by largest remainder within the bounds."""
+    """Return mixtures of whole multiples of `grid` (1 / grid is whole), by largest remainder within the bounds.
+
+    A domain that a mixture leaves out stays out as long as another can take its unit.
+
+    Raises:
+        ConfigError: no mixture on the grid is within the bounds.
+    """
     units = round(1 / grid)
     floor_D, ceiling_D = np.ceil(low_D * units - 1e-9), np.floor(high_D * units + 1e-9)
+    if floor_D.sum() > units or ceiling_D.sum() < units or (floor_D > ceiling_D).any():
+        raise ConfigError(f"no mixture in steps of {grid:g} is within the floors and ceilings; make the grid finer")
     exact_ND = weights_ND * units
     whole_ND = np.clip(np.floor(exact_ND + 1e-9), floor_D, ceiling_D)
-    for row_D, exact_D in zip(whole_ND, exact_ND, strict=True):
-        missing = units - int(row_D.sum())
-        while missing:
-            sign = 1 if missing > 0 else -1
-            room_D = (ceiling_D - row_D if sign > 0 else row_D - floor_D) > 0
-            # A domain that the mixture leaves out stays out as long as another can take the unit.
-            wish_D = np.where(room_D, sign * (exact_D - row_D) - 1e6 * (exact_D == 0), -np.inf)
-            order = np.argsort(-wish_D, kind="stable")[: min(abs(missing), int(room_D.sum()))]
-            row_D[order] += sign
-            missing -= sign * len(order)
+    while (missing_N := units - whole_ND.sum(1)).any():
+        sign_N1 = np.sign(missing_N)[:, None]
+        room_ND = np.where(sign_N1 > 0, ceiling_D - whole_ND, whole_ND - floor_D) > 0
+        wish_ND = np.where(room_ND, sign_N1 * (exact_ND - whole_ND) - units * (exact_ND == 0), -np.inf)
+        place_ND = np.argsort(np.argsort(-wish_ND, axis=1, kind="stable"), axis=1)
+        whole_ND += sign_N1 * (room_ND & (place_ND < np.abs(missing_N)[:, None]))
     return whole_ND / units

@@ -48,7 +48,8 @@ class Judged:
 class Fitted:
     """A target's power law and process, the chosen law, and how wide its intervals are.
 
-    `errors_N` are the chosen law's held-out errors (guess - loss), in the order of the runs.
+    `errors_N` are the chosen law's held-out errors (guess - loss) and `spreads_N` the process' deviations that went
+    with them, in the order of the runs.
     """
 
     law: str
@@ -58,6 +59,7 @@ class Fitted:
     width: float
     judged: dict[str, Judged]
     errors_N: Array
+    spreads_N: Array
 
     def predict(self, weights_MD: Array) -> Array:
         """Return the loss that the chosen law expects of each mixture, [M]."""
@@ -84,6 +86,7 @@ class Fitted:
             "other": self.other.state() if self.other else None,
             "judged": {name: vars(figures) for name, figures in self.judged.items()},
             "errors": self.errors_N.tolist(),
+            "spreads": self.spreads_N.tolist(),
         }
 
 
@@ -99,7 +102,7 @@ def fit(weights_ND: Array, losses_N: Array, laws: Sequence[str] = USUAL) -> Fitt
     errors_N = guesses[best] - losses_N
     other = OTHERS[best].fit(weights_ND, losses_N) if best in OTHERS else None
     width = quantile(np.abs(errors_N) / held_out.spread_N)
-    return Fitted(best, a_power, a_process, other, width, judged, errors_N)
+    return Fitted(best, a_power, a_process, other, width, judged, errors_N, held_out.spread_N)
 
 
 def restore(weights_ND: Array, losses_N: Array, state: dict[str, Any]) -> Fitted:
@@ -113,6 +116,7 @@ def restore(weights_ND: Array, losses_N: Array, state: dict[str, Any]) -> Fitted
         width=state["width"],
         judged={name: Judged(**figures) for name, figures in state["judged"].items()},
         errors_N=np.array(state["errors"], float),
+        spreads_N=np.array(state["spreads"], float),
     )
 
 
