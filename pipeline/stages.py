@@ -29,6 +29,8 @@ STAGES: dict[str, str] = {
     "tokens.megatron": "pipeline.tokens.megatron:MEGATRON",
     "mixture.plan": "pipeline.mixture.plan:PLAN",
     "mixture.sample": "pipeline.mixture.sample:SAMPLE",
+    "mixture.fit": "pipeline.mixture.fit:FIT",
+    "mixture.recommend": "pipeline.mixture.recommend:RECOMMEND",
 }
 
 

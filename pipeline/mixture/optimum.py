@@ -8,6 +8,7 @@ D domains, F of them free.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from pipeline.mixture.regress.arrays import Array
 from pipeline.mixture.simplex import project
 
 Curve = Callable[[Array], tuple[float, Array, Array]]
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
 _FIXED = 1e-12
 _BARRIERS = np.geomspace(1e-1, 1e-13, 13)
@@ -39,7 +41,7 @@ def least(curve: Curve, low_D: Array, high_D: Array) -> Array:
     return project(w_D[None], low_D, high_D)[0]
 
 
-def _centred(curve: Curve, w_D: Array, low_D: Array, high_D: Array, free: Array, barrier: float) -> Array:
+def _centred(curve: Curve, w_D: Array, low_D: Array, high_D: Array, free: Flags, barrier: float) -> Array:
     """Return the least point of the function with the barrier, from a point within it."""
     value = _barred(curve, w_D, low_D, high_D, free, barrier)
     for _ in range(_NEWTON_STEPS):
@@ -77,7 +79,7 @@ def _newton(hessian_FF: Array, gradient_F: Array) -> Array:
     return step_F
 
 
-def _barred(curve: Curve, w_D: Array, low_D: Array, high_D: Array, free: Array, barrier: float) -> float:
+def _barred(curve: Curve, w_D: Array, low_D: Array, high_D: Array, free: Flags, barrier: float) -> float:
     below_F, above_F = (w_D - low_D)[free], (high_D - w_D)[free]
     if below_F.min() <= 0 or above_F.min() <= 0:
         return np.inf

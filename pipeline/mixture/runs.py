@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import DataError
 from pipeline.mixture.regress.arrays import Array, mixture_keys
+from pipeline.stage import Params
 
 RUNS_FILE = "runs.parquet"
 WEIGHT, LOSS = "weight/", "loss/"
@@ -32,6 +33,16 @@ KEYS = ("run_id", "run", "index")
 LOWEST_SUM, HIGHEST_SUM = 0.996, 1.003
 _NAMES = ("run", "run_id", "index", "name", "step")
 _SHOWN = 5
+
+
+class Layout(Params):
+    """Which columns of a table hold weights and which losses: all named `weight/...` and `loss/...` if left out.
+
+    A column may be named with or without its prefix.
+    """
+
+    domains: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -224,11 +235,11 @@ def _table(path: Path) -> pa.Table:
 
 def _chosen(table: pa.Table, wanted: Sequence[str], prefix: str, path: Path) -> dict[str, str]:
     """Return column -> name, of the wanted columns or else of those with the prefix."""
-    if missing := [name for name in wanted if name not in table.column_names]:
+    columns = [name if name in table.column_names else prefix + name for name in wanted]
+    if missing := [name for name, column in zip(wanted, columns, strict=True) if column not in table.column_names]:
         raise DataError(f"{path} has no column {missing[0]!r}; it has {', '.join(table.column_names)}")
-    found = {name: name for name in wanted} or {
-        name: name.removeprefix(prefix) for name in table.column_names if name.startswith(prefix)
-    }
+    columns = columns or [name for name in table.column_names if name.startswith(prefix)]
+    found = {name: name.removeprefix(prefix) for name in columns}
     if not found:
         what = "domains" if prefix == WEIGHT else "targets"
         raise DataError(f"{path} has no column {prefix}...; call them so, or name them as `{what}`")

@@ -157,7 +157,7 @@ def _write(task: Task, attempt: Attempt, *, contents: dict[str, bytes]) -> Tally
 
 def sample(step: Step, params: SampleParams) -> None:
     """Draw the mixtures around the plan's natural one, or around the prior given."""
-    plan: Path | None = step.file("plan", PLAN_FILE) if {"plan"} & {*step.inputs, *step.files} else None
+    plan: Path | None = step.file("plan", PLAN_FILE) if "plan" in {*step.inputs, *step.files} else None
     prior = available(params.prior, plan, "prior")
     made = draw(params, prior)
     write_tables(step, "mixtures", made)

@@ -20,6 +20,7 @@ from pipeline.mixture.regress.arrays import Array, Places, Scale
 
 STRENGTHS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 MARGIN = 0.5
+_LEAST = 1e-12
 _LOWEST = 1e-6  # of a weight; below it w^g is taken as 0
 
 
@@ -47,7 +48,8 @@ class PowerLaw:
         return self.constant + inner**-self.alpha
 
     def curve(self, weights_D: Array) -> tuple[float, Array, Array]:
-        """Return loss, gradient [D] and Hessian [D, D] at one mixture of positive weights."""
+        """Return loss, gradient [D] and Hessian [D, D] at one mixture; at 0 the slope has no end, so 1e-12 is least."""
+        weights_D = np.maximum(weights_D, _LEAST)
         terms = self.worth_D * weights_D**self.gain_D
         inner = self.rest + float(terms.sum())
         first = self.gain_D * terms / weights_D
