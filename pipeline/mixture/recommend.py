@@ -7,8 +7,8 @@ next.parquet and next.csv, the mixtures whose runs would teach most.
 
 With fewer than 128 runs the weights are the mean of the best 128 of 100,000 draws, as RegMix has it (Liu et al. 2024,
 3.3): an average cannot follow one law's error. From 128 runs on they are the optimum of the convex power laws plus
-`pull` times the held-out error times the divergence KL(w || natural). A gain that the laws' errors could feign (it is
-below their one-sided 90 % bound) is none: then the natural mixture is recommended, and the notes say so.
+`pull` times the held-out error times the divergence KL(w || natural). A gain is none that the laws' errors could feign,
+being below the one-sided 90 % bound of the held-out ones: the natural mixture is recommended then, and a note says so.
 
 The next batch is where the improvement expected of a process on the weighted mean is largest, one after the other, each
 taken for seen before the next is chosen (Jones et al. 1998, equation 15; Ginsbourger et al. 2010, "kriging believer");
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 from pydantic import Field
 
 from pipeline.errors import ConfigError
@@ -120,8 +121,7 @@ def recommend(given: Problem, params: RecommendParams) -> Recommendation:
     few = len(given.fit.runs.names) < SEARCHED_BELOW
     best_D = _searched(given, params.seed) if few else _optimal(given, params.pull)
     method = f"mean of the best {BEST} of {DRAWS:,} draws" if few else "optimum of the power laws, pulled to natural"
-    expected = given.objective.predict(np.stack([given.natural_D, best_D]))
-    gain, error = float(expected[0] - expected[1]), given.objective.gain_width(given.natural_D, best_D)
+    gain, error = given.objective.gain(given.natural_D, best_D)
     notes = [*given.fit.runs.notes]
     if np.abs(given.natural_D - given.prior_D).max() > 1e-9:
         notes.append("the natural mixture is not within the floors and ceilings; the nearest that is stands for it")
@@ -238,17 +238,27 @@ def to_json(given: Problem, found: Recommendation) -> dict[str, Any]:
     }
 
 
+def as_text(told: dict[str, Any]) -> str:
+    """Return the recommendation's file."""
+    return json.dumps(told, indent=1, ensure_ascii=False) + "\n"
+
+
+def next_table(given: Problem, params: RecommendParams) -> pa.Table:
+    """Return the next batch as a table of mixtures to be trained."""
+    next_MD = next_batch(given, params.batch, params.seed)
+    names = [f"next-{place + 1:04d}" for place in range(len(next_MD))]
+    return table(names, [0] * len(names), given.fit.runs.domains, next_MD)
+
+
 def recommend_stage(step: Step, params: RecommendParams) -> None:
     """Read the fit and what there is, choose the mixture, and name the runs to be made next."""
     plan: Path | None = step.file("plan", PLAN_FILE) if "plan" in {*step.inputs, *step.files} else None
     given = problem(from_json(step.file("fit", FIT_FILE)), params, available(params.available, plan, "available"))
     told = to_json(given, recommend(given, params))
-    step.write_file(WEIGHTS_FILE, (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode())
+    step.write_file(WEIGHTS_FILE, as_text(told).encode())
     step.note(**told)
     if params.batch:
-        next_MD = next_batch(given, params.batch, params.seed)
-        names = [f"next-{place + 1:04d}" for place in range(len(next_MD))]
-        write_tables(step, "next", table(names, [0] * len(names), given.fit.runs.domains, next_MD))
+        write_tables(step, "next", next_table(given, params))
 
 
 RECOMMEND = Stage(

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from pipeline.errors import DataError
+from pipeline.errors import ConfigError, DataError
 from pipeline.mixture.regress.arrays import Array, mixture_keys
 from pipeline.stage import Params
 
@@ -149,6 +149,20 @@ def olmix(folder: Path) -> Runs:
         DataError: as `pair`.
     """
     return pair(folder / "ratios.csv", folder / "metrics.csv")
+
+
+def any_layout(paths: Sequence[Path], domains: Sequence[str] = (), targets: Sequence[str] = ()) -> Runs:
+    """Return the runs in two tables (`pair`), in a folder (`olmix`) or in one table (`read`).
+
+    Raises:
+        ConfigError: there are more than two.
+        DataError: as those do.
+    """
+    if len(paths) > 2 or (len(paths) == 2 and (domains or targets)):
+        raise ConfigError("runs are in a table of mixtures and one of losses, in a folder, or in a wide table")
+    if len(paths) == 2:
+        return pair(*paths)
+    return olmix(paths[0]) if paths[0].is_dir() else read(paths[0], domains, targets)
 
 
 Columns = tuple[tuple[str, ...], Array]

@@ -142,15 +142,19 @@ def _spread(pool_ND: Array, count: int) -> Array:
 
 def write_tables(step: Step, stem: str, made: pa.Table) -> None:
     """Write a small table as STEM.parquet and STEM.csv."""
+    step.produce(partial(_write, files={f"{stem}.{kind}": c for kind, c in contents(made).items()}), [Task(stem)])
+
+
+def contents(made: pa.Table) -> dict[str, bytes]:
+    """Return a small table as the content of a Parquet and of a CSV file."""
     parquet, text = BytesIO(), BytesIO()
     pq.write_table(made, parquet)
     pa.csv.write_csv(made, text)
-    contents = {f"{stem}.parquet": parquet.getvalue(), f"{stem}.csv": text.getvalue()}
-    step.produce(partial(_write, contents=contents), [Task(stem)])
+    return {"parquet": parquet.getvalue(), "csv": text.getvalue()}
 
 
-def _write(task: Task, attempt: Attempt, *, contents: dict[str, bytes]) -> Tally:
-    for name, content in contents.items():
+def _write(task: Task, attempt: Attempt, *, files: dict[str, bytes]) -> Tally:
+    for name, content in files.items():
         attempt.path(name).write_bytes(content)
     return {}
 
