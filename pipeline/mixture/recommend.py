@@ -7,8 +7,9 @@ next.parquet and next.csv, the mixtures whose runs would teach most.
 
 With fewer than 128 runs the weights are the mean of the best 128 of 100,000 draws, as RegMix has it (Liu et al. 2024,
 3.3): an average cannot follow one law's error. From 128 runs on they are the optimum of the convex power laws plus
-`pull` times the held-out error times the divergence KL(w || natural). A gain is none that the laws' errors could feign,
-being below the one-sided 90 % bound of the held-out ones: the natural mixture is recommended then, and a note says so.
+`pull` times the held-out error times the divergence KL(w || natural). A gain no
+larger than the laws' usual held-out error is none: the natural mixture is recommended then, and a note says so. (One
+deviation, not the 1.3 of a test at 90 %: the gain of an average of draws is itself told too small.)
 
 The next batch is where the improvement expected of a process on the weighted mean is largest, one after the other, each
 taken for seen before the next is chosen (Jones et al. 1998, equation 15; Ginsbourger et al. 2010, "kriging believer");

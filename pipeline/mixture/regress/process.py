@@ -37,7 +37,9 @@ class Process:
 
     def predict(self, weights_MD: Array) -> Array:
         """Return the expected loss of each mixture, [M]."""
-        return self.with_spread(weights_MD)[0]
+        parts = [weights_MD[at : at + _CHUNK] for at in range(0, len(weights_MD), _CHUNK)]
+        across = (_kernel(self._inputs(part), self.seen_ND, self.parameters_P) for part in parts)
+        return self.scale.up(np.concatenate([np.empty(0), *(part_MN @ self.answers_N for part_MN in across)]))
 
     def with_spread(self, weights_MD: Array) -> tuple[Array, Array]:
         """Return the expected loss of each mixture and the standard deviation of a run of it, noise included, [M]."""
