@@ -98,7 +98,12 @@ def test_the_law_is_chosen_that_fits_runs_it_has_not_seen():
     curved = world(64, noise=0.02)
     fitted = laws.fit(curved.weights_ND, curved.losses_N)
     assert fitted.law in ("power", "mean")
-    assert fitted.judged[fitted.law].rmse == min(figures.rmse for figures in fitted.judged.values())
+    assert fitted.judged[fitted.law].rmse <= 1.2 * min(figures.rmse for figures in fitted.judged.values())
+
+
+def test_among_few_runs_no_law_is_chosen_for_its_luck():
+    chosen = [laws.fit(seen.weights_ND, seen.losses_N).law for seen in (world(10, 0.3, seed) for seed in range(4))]
+    assert chosen.count("mean") >= 3
 
 
 def test_trees_are_not_a_constant_even_of_few_runs():

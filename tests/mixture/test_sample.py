@@ -39,6 +39,7 @@ def test_no_domain_comes_more_often_than_so_many_times_its_prior():
     prior = np.array(list(PRIOR.values())) / 100
     assert (weights <= 3 * prior + 1e-12).all()
     assert (weights.max(0) > 1.5 * prior).any(), "and draws reach beyond the prior"
+    assert (np.isclose(weights, 3 * prior).mean(0) < 0.3).all(), "such draws are refused, not moved to the bound"
 
 
 def test_draws_scatter_around_the_flattened_prior_as_a_dirichlet_does():

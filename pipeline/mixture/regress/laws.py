@@ -1,10 +1,12 @@
 """One target's laws side by side: fitted, judged by runs they have not seen, and one of them chosen.
 
 Every law is fitted without each fold of the runs and guesses that fold; the law with the least mean square of these
-errors is chosen. `mean` is the mean of the power law and the process. An interval around a prediction is conformal:
-its half-width is q s(w) with s the process' deviation at the mixture and q such that so many of the held-out runs lie
-within theirs (Lei et al. 2018, "Distribution-free predictive inference for regression", 5.2). The held-out runs were
-guessed from fewer runs than there are, so it errs to the wide side.
+errors is chosen. `mean` is the mean of the power law and the process; it gives way only to a law whose squares are less
+by two standard errors of their difference, for among few runs some law is the best by luck.
+
+An interval around a prediction is conformal: its half-width is q s(w), s the process' deviation at the mixture and q
+such that so many of the held-out runs lie within theirs (Lei et al. 2018, "Distribution-free predictive inference for
+regression", 5.2). The held-out runs were guessed from fewer runs than there are, so it errs to the wide side.
 
 N runs, M mixtures asked about, D domains.
 """
@@ -91,14 +93,14 @@ class Fitted:
 
 
 def fit(weights_ND: Array, losses_N: Array, laws: Sequence[str] = USUAL) -> Fitted:
-    """Return the laws fitted to one target, the best of `laws` chosen; the first of equal ones."""
+    """Return the laws fitted to one target, one of `laws` chosen."""
     folds_N = folds(weights_ND)
     a_power, power_N = power.fit(weights_ND, losses_N, folds_N)
     a_process, held_out = process.fit(weights_ND, losses_N, folds_N)
     known = {"power": power_N, "process": held_out.mean_N, "mean": (power_N + held_out.mean_N) / 2}
     guesses = {name: known[name] if name in known else _guesses(name, weights_ND, losses_N, folds_N) for name in laws}
     judged = {name: Judged.of(guesses_N, losses_N) for name, guesses_N in guesses.items()}
-    best = min(laws, key=lambda name: judged[name].rmse)
+    best = _chosen(guesses, losses_N)
     errors_N = guesses[best] - losses_N
     other = OTHERS[best].fit(weights_ND, losses_N) if best in OTHERS else None
     width = quantile(np.abs(errors_N) / held_out.spread_N)
@@ -124,6 +126,16 @@ def quantile(sizes_N: Array, coverage: float = COVERAGE) -> float:
     """Return the conformal quantile: the ceil((N + 1) coverage)-th of the sorted sizes, or else the last."""
     place = min(math.ceil((len(sizes_N) + 1) * coverage), len(sizes_N))
     return float(np.sort(sizes_N)[place - 1])
+
+
+def _chosen(guesses: dict[str, Array], losses_N: Array) -> str:
+    """Return the law of least error, the first of equal ones; `mean` where that is better by luck only."""
+    squares = {name: (guesses_N - losses_N) ** 2 for name, guesses_N in guesses.items()}
+    best = min(squares, key=lambda name: float(squares[name].mean()))
+    if "mean" not in squares:
+        return best
+    better_N = squares["mean"] - squares[best]
+    return best if better_N.mean() > 2 * better_N.std() / math.sqrt(len(losses_N)) else "mean"
 
 
 def _guesses(name: str, weights_ND: Array, losses_N: Array, folds_N: Places) -> Array:

@@ -19,7 +19,7 @@ _JITTER = 1e-8
 _LEAST_SPREAD = 0.05  # of a domain's roots: one that no run has must not be blown up by its own absence
 _MAX_STEPS, _LAST_STEPS, _HALVED_ABOVE = 60, 15, 200
 _CHUNK = 4096
-_REFIT_BELOW = 128
+_REFIT_BELOW = 256
 """With fewer runs than this, parameters are found anew without each fold; with more, a fold hardly moves them."""
 
 
