@@ -34,6 +34,7 @@ from pipeline.mixture.fit import FIT_FILE, Fit, from_json
 from pipeline.mixture.objective import Objective
 from pipeline.mixture.regress import process
 from pipeline.mixture.regress.arrays import Array, folds
+from pipeline.mixture.regress.extra import library
 from pipeline.mixture.repetition import Repetition
 from pipeline.mixture.sample import draws, flattened, table, write_tables
 from pipeline.mixture.simplex import on_grid, project
@@ -139,8 +140,7 @@ def recommend(given: Problem, params: RecommendParams) -> Recommendation:
 
 def next_batch(given: Problem, count: int, seed: int) -> Array:
     """Return the mixtures whose runs are expected to improve most on the best one, on the grid, [count, D]."""
-    from scipy.special import ndtr
-
+    ndtr = library("scipy.special").ndtr
     observed_N = given.fit.observed(dict(given.objective.weights))
     weights_ND = given.fit.runs.weights_ND
     believed, _ = process.fit(weights_ND, observed_N, folds(weights_ND))

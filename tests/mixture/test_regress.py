@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.errors import ConfigError
 from pipeline.mixture import runs
 from pipeline.mixture.regress import laws, power, process
 from pipeline.mixture.regress.arrays import Scale, folds, rank_correlation
+from pipeline.mixture.regress.extra import library
 from pipeline.mixture.regress.linear import Exponential, Linear
 from tests.mixture.laws import law, mixtures, world
 
@@ -113,6 +115,13 @@ def test_trees_are_not_a_constant_even_of_few_runs():
     assert np.ptp(fitted.predict(mixtures(200, seed=9))) > 0
     again = laws.restore(seen.weights_ND, seen.losses_N, fitted.state())
     assert np.array_equal(again.predict(mixtures(20, 3)), fitted.predict(mixtures(20, 3)))
+
+
+def test_a_library_that_is_not_there_is_named_with_the_way_to_get_it():
+    with pytest.raises(
+        ConfigError, match=r"need lightgbmm, which is not installed: pip install 'corpusmill\[mixture\]'"
+    ):
+        library("lightgbmm")
 
 
 def test_a_fit_written_down_predicts_the_same():

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.mixture.regress.arrays import Array, Places, Scale
+from pipeline.mixture.regress.extra import library
 
 _JITTER = 1e-8
 _LEAST_SPREAD = 0.05  # of a domain's roots: one that no run has must not be blown up by its own absence
@@ -121,13 +122,11 @@ def _search(weights_ND: Array, losses_N: Array) -> Array:
 
 
 def _climb(weights_ND: Array, losses_N: Array, start_P: Array, steps: int) -> Array:
-    from scipy.optimize import minimize
-
     roots_ND = np.sqrt(weights_ND)
     inputs_ND = (roots_ND - roots_ND.mean(0)) / np.maximum(roots_ND.std(0), _LEAST_SPREAD)
     y_N = Scale.of(losses_N).down(losses_N)
     bounds = [(-4.0, 4.0), (np.log(1e-3), np.log(2.0)), (-6.0, 4.0), *[(-4.0, 8.0)] * inputs_ND.shape[1]]
-    found = minimize(
+    found = library("scipy.optimize").minimize(
         _loss,
         start_P,
         (inputs_ND, y_N, _start(inputs_ND.shape[1])),
@@ -183,9 +182,7 @@ def _squares(x_MD: Array, z_ND: Array) -> Array:
 
 def _inverse(root_NN: Any) -> Array:
     """Return the inverse of the matrix whose lower Cholesky factor is given."""
-    from scipy.linalg.lapack import dpotri
-
-    inverse_NN, _ = dpotri(root_NN, lower=1)
+    inverse_NN, _ = library("scipy.linalg.lapack").dpotri(root_NN, lower=1)
     lower_NN = np.tril(inverse_NN)
     whole_NN: Array = lower_NN + np.tril(lower_NN, -1).T
     return whole_NN

@@ -12,8 +12,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from pipeline.errors import ConfigError
 from pipeline.mixture.regress.arrays import Array, folds
+from pipeline.mixture.regress.extra import library
 
 _MOST_TREES, _PATIENCE = 1000, 10
 
@@ -32,7 +32,7 @@ class Trees:
         Raises:
             ConfigError: LightGBM is not installed.
         """
-        lightgbm = _lightgbm()
+        lightgbm = library("lightgbm")
         settings = _settings(len(losses_N))
         judges = folds(weights_ND) == 0
         part = lightgbm.Dataset(weights_ND[~judges], losses_N[~judges], params=settings)
@@ -58,7 +58,7 @@ class Trees:
         Raises:
             ConfigError: LightGBM is not installed.
         """
-        return cls(state["text"], _lightgbm().Booster(model_str=state["text"]))
+        return cls(state["text"], library("lightgbm").Booster(model_str=state["text"]))
 
 
 def _settings(runs: int) -> dict[str, Any]:
@@ -73,13 +73,3 @@ def _settings(runs: int) -> dict[str, Any]:
         "seed": 42,
         "verbosity": -1,
     }
-
-
-def _lightgbm() -> Any:
-    try:
-        import lightgbm
-    except ImportError:
-        raise ConfigError(
-            "the law `trees` needs LightGBM: pip install 'corpusmill[mixture]', or leave it out"
-        ) from None
-    return lightgbm
