@@ -33,6 +33,9 @@ STAGES: dict[str, str] = {
     "tokens.pack": "pipeline.tokens.pack:PACK",
     "tokens.megatron": "pipeline.tokens.megatron:MEGATRON",
     "mixture.plan": "pipeline.mixture.plan:PLAN",
+    "mixture.sample": "pipeline.mixture.sample:SAMPLE",
+    "mixture.fit": "pipeline.mixture.fit:FIT",
+    "mixture.recommend": "pipeline.mixture.recommend:RECOMMEND",
 }
 
 
