@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from pipeline import __version__
+from pipeline.cli_mixture import mixture
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -300,3 +301,6 @@ def init(directory: str, machine: bool) -> None:
 
     paths = [str(path) for path in pipeline.init(directory)]
     _as_json({"paths": paths}) if machine else click.echo("\n".join(paths))
+
+
+main.add_command(mixture)

@@ -5,13 +5,23 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 import pipeline
 from pipeline import cli
 from tests.corpora import raw_rows, road, write_raw, write_yaml
 
-VERBS = sorted(cli.main.commands)
+COMMANDS = {
+    " ".join([verb, *more]): leaf
+    for verb, command in sorted(cli.main.commands.items())
+    for more, leaf in (
+        [([name], leaf) for name, leaf in command.commands.items()]
+        if isinstance(command, click.Group)
+        else [([], command)]
+    )
+}
+VERBS = [name for name in COMMANDS if " " not in name]
 MINE = {"stage": "mine:long_enough", "version": 1, "inputs": {"documents": "documents"}}
 BARE = {"dedup": None, "quality": None, "mixture": None, "tokens": None}
 
@@ -47,9 +57,9 @@ def home(tmp_path_factory):
     return home
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", COMMANDS)
 def test_every_command_is_documented_with_an_example_and_speaks_json(verb):
-    command = cli.main.commands[verb]
+    command = COMMANDS[verb]
     assert f"Example:  corpusmill {verb}" in command.help
     assert "--json" in {option for parameter in command.params for option in parameter.opts}
 
