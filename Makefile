@@ -41,8 +41,8 @@ demo: $(VENV)/made ## fetch a real corpus, build it from text to packed tokens, 
 	$(BIN)/corpusmill report $(RECIPE)
 	$(BIN)/corpusmill show data/build/builds/$(notdir $(basename $(RECIPE)))
 
-test: $(VENV)/made-test ## run the tests (the slow ones apart)
-	$(BIN)/python -m pytest
+test: $(VENV)/made-test ## run the tests (the slow ones apart), two at once
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-slow: $(VENV)/made-test ## run the tests that take longer than ten seconds
 	$(BIN)/python -m pytest -m 'slow and not torch'

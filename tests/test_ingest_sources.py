@@ -41,7 +41,7 @@ def folder(tmp_path):
     for name in ("_SUCCESS", "README.md", "manifest.json", "c.csv"):
         (tmp_path / "raw" / name).write_text("never read")
     (tmp_path / "raw/d.jsonl").write_text('{"text":"d"}\n')
-    (tmp_path / "raw/e.JSONL.GZ").write_bytes(gzip.compress(b'{"text":"e"}\n'))
+    (tmp_path / "raw/e.JSONL.GZ").write_bytes(gzip.compress(b'{"text":"e"}\n', mtime=0))
     (tmp_path / "raw/empty").mkdir()
     return tmp_path / "raw"
 
@@ -202,7 +202,7 @@ def test_misnamed_keys_of_json_lines_are_found_before_anything_runs(tmp_path):
         (b' [\n{"text":"a"}]', "a JSON array, not JSON Lines"),
         ('{"text":"a"}\n'.encode("utf-16"), "begins as UTF-16 does"),
         (b"col1,col2\n", "neither Parquet nor JSON Lines"),
-        (gzip.compress(b"hello\n"), "neither Parquet nor JSON Lines"),
+        (gzip.compress(b"hello\n", mtime=0), "neither Parquet nor JSON Lines"),
         (b"PARE" + b"x" * 50, "neither Parquet"),
     ],
 )
@@ -319,7 +319,7 @@ def test_sources_on_any_fsspec_file_system_are_read(tmp_path):
     system.store.clear()
     for name in ("a.parquet", "nested dir/ü #1.parquet", "_SUCCESS", "b.jsonl.gz"):
         local = write(tmp_path / name, [f"text of {name}"])
-        content = gzip.compress(b'{"text":"text of b"}\n') if name.endswith("gz") else local.read_bytes()
+        content = gzip.compress(b'{"text":"text of b"}\n', mtime=0) if name.endswith("gz") else local.read_bytes()
         system.pipe(f"/corpus/{name}", content)
     for path in ("memory://corpus", "memory://corpus/**"):
         corpus = ingest(tmp_path / path.replace("/", "_").replace("*", "x"), {"web": path})
