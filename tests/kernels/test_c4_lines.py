@@ -106,6 +106,7 @@ def test_a_phrase_of_one_character_is_refused():
 
 
 @pytest.mark.shared
+@pytest.mark.slow
 def test_real_documents_are_left_as_the_slow_twin_leaves_them(shared):
     for path in sorted((shared / "data/small").rglob("*.parquet")):
         texts = [t for t in pq.read_table(path, columns=["text"])["text"].to_pylist()[::40] if t and len(t) < 30_000]

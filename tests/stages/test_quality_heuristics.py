@@ -9,11 +9,11 @@ from pydantic import ValidationError
 
 from pipeline.dedup.cut import CUT, CutParams
 from pipeline.errors import DataError
-from pipeline.kernels import fasttext_train
 from pipeline.kernels.fasttext_model import serialise
 from pipeline.quality.heuristics import HEURISTICS, HeuristicsParams
 from pipeline.schemas import text_buffers
 from tests.conftest import read, run_stage, write_documents
+from tests.kernels.test_fasttext_train import train
 from tests.stages.masks import masked
 from tests.stages.road import in_shards
 
@@ -209,7 +209,7 @@ def a_model(path, ones, zeros):
     data, offsets = text_buffers(pa.array(texts, pa.large_string()))
     positive = np.array([True] * len(ones) + [False] * len(zeros)).repeat(1)
     order = np.tile(np.arange(len(texts)), (5, 1))
-    model, _ = fasttext_train.train(data, offsets, np.tile(positive, 8), order, bucket=1024)
+    model, _ = train(data, offsets, np.tile(positive, 8), order, bucket=1024)
     path.write_bytes(serialise(model))
     return path
 
