@@ -110,6 +110,7 @@ def test_without_repetitions_all_but_the_n_grams_is_counted():
     assert_equal([text], counted([text], repetitions=False), repetitions=False)
 
 
+@pytest.mark.slow
 def test_a_document_of_megabytes_is_counted_like_a_short_one():
     words = np.random.default_rng(0).choice(["alpha", "beta.", "(gamma)", "文字", "-", "x" * 700], 60_000)
     text = "\n".join(" ".join(words[i : i + 9]) for i in range(0, len(words), 9))

@@ -47,6 +47,7 @@ def model_bytes(corpus):
     return (corpus.root / "data" / "model.bin").read_bytes()
 
 
+@pytest.mark.slow
 def test_the_model_scores_as_official_fasttext_does(tmp_path):
     documents = write_documents(tmp_path / "documents", shards_of(invented()))
     model = train(tmp_path / "model", documents)
