@@ -22,8 +22,8 @@ OVERALL = ""
 class Candidates:
     """Which documents of a batch are judged, and by what; all arrays are [N]."""
 
-    exempt: np.ndarray  # bool
     label_only: np.ndarray  # bool
+    inside: np.ndarray  # bool: kept so far, and of no domain that stands outside
     failed: dict[str, np.ndarray]  # bool, by column of a criterion, in the order of the criteria
     unrated: np.ndarray  # bool: dropped because there is no number to rank by
     ranked: np.ndarray  # bool
@@ -37,13 +37,14 @@ def judged(batch: pa.RecordBatch, params: SelectParams) -> Candidates:
         DataError: a number is missing where that shall fail, or is none.
     """
     exempt, label_only = (among(batch["domain"], names) for names in (params.exempt, params.label_only))
-    nobody = np.zeros(batch.num_rows, bool)
-    open_ = batch["keep"].to_numpy(zero_copy_only=False) & ~exempt & ~label_only
+    inside = batch["keep"].to_numpy(zero_copy_only=False) & ~exempt & ~label_only
+    open_ = inside
     failed = {}
     for criterion in params.criteria:
         failed[criterion.column] = _fails(batch, criterion, open_)
         open_ = open_ & ~failed[criterion.column]
-    return Candidates(exempt, label_only, failed, nobody, open_, np.full(batch.num_rows, np.nan, np.float32))
+    nobody, unknown = np.zeros(batch.num_rows, bool), np.full(batch.num_rows, np.nan, np.float32)
+    return Candidates(label_only, inside, failed, nobody, open_, unknown)
 
 
 def rated(batch: pa.RecordBatch, params: SelectParams, points: Mapping[str, ensemble.Edges]) -> Candidates:
@@ -57,28 +58,27 @@ def rated(batch: pa.RecordBatch, params: SelectParams, points: Mapping[str, ense
     """
     found = judged(batch, params)
     if params.ensemble is None:
-        scores = numbers(batch, str(params.ranking), found.ranked).astype(np.float32)
+        scores = numbers(batch, str(params.ranking), found.inside).astype(np.float32)
+        _check_missing(batch, found.ranked & np.isnan(scores), params.missing, str(params.ranking))
     else:
-        scores = ensemble.best(voices(batch, params, found.ranked), scopes(batch, params.scope == "domain"), points)
+        scores = ensemble.best(voices(batch, params, found), scopes(batch, params.scope == "domain"), points)
     missing = found.ranked & np.isnan(scores)
-    name = str(params.ranking) if params.ensemble is None else f"number in {', '.join(params.columns)}"
-    _check_missing(batch, missing, params.missing, name)
-    unrated = missing if params.missing == "drop" else np.zeros(batch.num_rows, bool)
+    unrated = missing if params.missing == "drop" else found.unrated
     return replace(found, scores=scores, ranked=found.ranked & ~missing, unrated=unrated)
 
 
-def voices(batch: pa.RecordBatch, params: SelectParams, among_N: np.ndarray) -> dict[str, np.ndarray]:
+def voices(batch: pa.RecordBatch, params: SelectParams, judged: Candidates) -> dict[str, np.ndarray]:
     """Return the numbers of every scorer of the ensemble, float32 [N] by column.
 
     Raises:
-        DataError: a scorer says nothing of one of the documents where that shall fail.
+        DataError: a scorer says nothing of a document that meets all criteria, and that shall fail.
     """
     assert params.ensemble is not None
     found = {}
     for column in params.ensemble.columns:
-        found[column] = numbers(batch, column, among_N).astype(np.float32)
+        found[column] = numbers(batch, column, judged.inside).astype(np.float32)
         if params.missing == "fail":
-            _check_missing(batch, among_N & np.isnan(found[column]), "fail", column)
+            _check_missing(batch, judged.ranked & np.isnan(found[column]), "fail", column)
     return found
 
 

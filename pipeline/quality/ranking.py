@@ -155,7 +155,7 @@ def view_of_voices(batch: pa.RecordBatch, *, params: SelectParams) -> Iterator[t
     """Yield the scores of every scorer of the ensemble, of the documents that meet all criteria."""
     found = candidates.judged(batch, params)
     weights_N = candidates.weights(batch, params.by)
-    for column, values_N in candidates.voices(batch, params, found.ranked).items():
+    for column, values_N in candidates.voices(batch, params, found).items():
         for scope, chosen in _by_scope(batch, params.scope == "domain", found.ranked & ~np.isnan(values_N)):
             yield (column, scope), values_N[chosen], weights_N[chosen]
 

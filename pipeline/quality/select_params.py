@@ -168,8 +168,11 @@ class SelectParams(Params):
                 "give exactly one of `share` (how much is kept), `threshold` (the lowest score kept) and `quotas` (how "
                 "much by domain), or none beside `criteria`"
             )
-        if self.threshold is not None and self.ranking == SCORE and not 0 <= self.threshold <= 1:
-            raise ValueError(f"threshold is {self.threshold:g}, but `score` is a probability; name a column in `rank`")
+        probable = self.rank is None and self.ensemble is None
+        if self.threshold is not None and probable and not 0 <= self.threshold <= 1:
+            raise ValueError(
+                f"threshold is {self.threshold:g}, but `score` is taken for a probability; name its column in `rank`"
+            )
         return self
 
     @model_validator(mode="after")

@@ -303,7 +303,7 @@ def test_moments_of_many_and_of_none():
     ("params", "said"),
     [
         ({"share": 0.5, "threshold": 0.5}, "exactly one of `share`"),
-        ({"threshold": 90}, "`score` is a probability"),
+        ({"threshold": 90}, "`score` is taken for a probability"),
         ({"threshold": 0.5, "temperature": 1.0}, "draws up to a `share`"),
         ({"share": 0.5, "temperature": -1.0}, "temperature is -1"),
         ({"share": 0.5, "rank": "a", "ensemble": ["b"]}, "leave out one"),
