@@ -13,8 +13,8 @@ from tokenizers import Tokenizer
 
 from pipeline.parquet import write_table
 from pipeline.proxy import training, vocabulary
+from pipeline.proxy.lm import document_losses
 from pipeline.proxy.model import Decoder
-from pipeline.quality.lm import document_losses
 from pipeline.quality.subsets import Run, in_order
 from pipeline.quality.verify_params import VerifyParams
 from pipeline.store import Attempt

@@ -26,8 +26,8 @@ from pipeline import ledger
 from pipeline.corpus import DATA
 from pipeline.errors import DataError
 from pipeline.identity import digest
-from pipeline.proxy import vocabulary
-from pipeline.quality import findings, subsets, targets
+from pipeline.proxy import targets, vocabulary
+from pipeline.quality import findings, subsets
 from pipeline.quality.subsets import Run, Survey, Targets
 from pipeline.quality.verify_params import VerifyParams
 from pipeline.shuffle import Blocks
@@ -35,7 +35,6 @@ from pipeline.stage import Stage, Step
 from pipeline.store import Attempt
 from pipeline.tasks import Task
 
-TARGETS = "targets."
 EXTENT = ("random", "seeds", "confidence")
 TOKENIZER, TEXTS = "tokenizer.json", "targets.parquet"
 
@@ -44,9 +43,9 @@ def check(params: VerifyParams, files: Mapping[str, Path]) -> None:
     """Refuse to begin without torch, or with targets that are missing or cannot be read."""
     if importlib.util.find_spec("torch") is None:
         raise DataError("quality.verify trains models, which needs torch: pip install 'corpusmill[lm]'")
-    named = {role: path for role, path in files.items() if role.startswith(TARGETS)}
+    named = {role: path for role, path in files.items() if role.startswith(targets.ROLE)}
     if not named:
-        raise DataError(f"quality.verify measures on texts: wire them as inputs, `{TARGETS}NAME: file:PATH`")
+        raise DataError(f"quality.verify measures on texts: wire them as inputs, `{targets.ROLE}NAME: file:PATH`")
     for path in named.values():
         next(targets.batches(path, params.text), None)
 
@@ -63,7 +62,7 @@ def trial(task: Task, attempt: Attempt, *, folder: Path, blocks: Blocks, params:
 
 def verify(step: Step, params: VerifyParams) -> None:
     """Draw the subsets, learn the vocabulary, train every run as a task of its own, and compare."""
-    wanted = _targets(step, params)
+    wanted = targets.wired(step, params.text, params.target_bytes, params.seed)
     draws = params.draws()
     survey = subsets.surveyed(step, draws, wanted)
     _check_selection(step, survey)
@@ -89,15 +88,6 @@ def _origin(step: Step, params: VerifyParams, run: Run) -> str:
     """Return what a run depends on: all but how many others there are, and what is made of them."""
     same = params.model_dump(mode="json", exclude=set(EXTENT))
     return digest([same, dict(step.identities), asdict(run.draw), asdict(run.cut)])
-
-
-def _targets(step: Step, params: VerifyParams) -> Targets:
-    paths = {role.removeprefix(TARGETS): path for role, path in step.files.items() if role.startswith(TARGETS)}
-    if wired := [role for role in step.inputs if role.startswith(TARGETS)]:
-        raise DataError(f"quality.verify: a step plays {wired[0]}; targets are files: `{wired[0]}: file:PATH`")
-    return {
-        name: targets.drawn(path, params.text, params.target_bytes, params.seed) for name, path in sorted(paths.items())
-    }
 
 
 def _check_selection(step: Step, survey: Survey) -> None:
@@ -131,7 +121,7 @@ VERIFY = Stage(
     version=1,
     params=VerifyParams,
     inputs=("documents", "selected"),
-    optional=("mask", f"{TARGETS}*"),
+    optional=("mask", f"{targets.ROLE}*"),
     run=verify,
     check=check,
     extent=EXTENT,
