@@ -11,6 +11,7 @@ from pipeline.config import suggestion
 from pipeline.corpus import Frozen
 from pipeline.dedup import sensitivity
 from pipeline.dedup.sensitivity import Bands, Preset
+from pipeline.recipe_mixture import Mixture
 from pipeline.recipe_quality import Decontaminate, Filters, Quality
 
 
@@ -136,16 +137,6 @@ class Dedup(Frozen):
         return Bands(self.bands, self.rows) if self.bands and self.rows else sensitivity.DEFAULT
 
 
-class Mixture(Frozen):
-    """Shares of the domains in what is trained on, and how much that is."""
-
-    weights: Literal["natural", "uniform"] | dict[str, float] = "natural"
-    temperature: float | None = Field(None, gt=0)
-    budget_tokens: int | None = Field(None, gt=0)
-    max_epochs: float = Field(4, gt=0)
-    on_cap: Literal["redistribute", "fail", "shrink"] = "redistribute"
-
-
 class Tokens(Frozen):
     """The vocabulary, the length of a training sequence and further formats."""
 
@@ -194,6 +185,14 @@ class Recipe(Frozen):
         return {} if value is None else value
 
     @model_validator(mode="after")
+    def _documents_are_parted_once(self) -> "Recipe":
+        if self.mixture and self.mixture.clusters is not None and self.quality and self.quality.buckets is not None:
+            raise ValueError(
+                "mixture.clusters and quality.buckets both part the domains; a mixture knows one of them, so leave one out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _names_are_domains(self) -> "Recipe":
         for place, names in self._named_domains().items():
             for name in names:
@@ -220,10 +219,10 @@ class Recipe(Frozen):
             named |= {"quality.exempt": quality.exempt, "quality.label_only": quality.label_only}
             named["quality.quotas"] = tuple(quality.quotas)
             named |= {f"quality.{side}": labels.domains for side, labels in quality.labels().items()}
-        if self.mixture and isinstance(self.mixture.weights, dict):
+        if self.mixture and self.mixture.clusters is None:
             buckets = self.quality is not None and self.quality.buckets is not None
-            weights = self.mixture.weights
-            named["mixture.weights"] = tuple(name.rpartition("/")[0] if buckets else name for name in weights)
+            for place, names in self.mixture.named_domains().items():
+                named[place] = tuple(name.rpartition("/")[0] if buckets else name for name in names)
         return named
 
     def _named_columns(self) -> dict[str, str]:

@@ -3,7 +3,8 @@
 Reads the domain and length of encoded documents, and the mask; writes plan.json: by domain the tokens available, the
 weight and tokens asked for, the tokens taken, epochs, and what was lost to the cap. A document costs length + 1 tokens
 (its EOS), none if it is empty. Where `buckets` is wired, each bucket of a domain is a domain of its own, `web/high`.
-The arithmetic is in `mixture.allocation`.
+Where `weights` is wired, a step mixture.recommend or its weights.json, these are the weights. The arithmetic is in
+`mixture.allocation`.
 """
 
 import difflib
@@ -11,15 +12,17 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 from pydantic import Field, field_validator, model_validator
 
-from pipeline.errors import DataError
+from pipeline.errors import ConfigError, DataError
 from pipeline.ledger import Tally, add
 from pipeline.mixture.allocation import Allocation, allocate, largest_budget, natural
+from pipeline.mixture.weights import WEIGHTS_FILE, recommended, same_domains
 from pipeline.schemas import BUCKET, mixed_domains
 from pipeline.stage import Params, Stage, Step
 
@@ -187,13 +190,45 @@ def _listed(tokens: Mapping[str, int]) -> str:
 
 def plan(step: Step, params: PlanParams) -> None:
     """Count the tokens of every domain, then divide the budget."""
+    given = _weighed(step, params)
     buckets = {"buckets": (BUCKET,)} if "buckets" in step.inputs else {}
     counts = step.fold(count, add, columns={"tokens": ("domain", "length"), "mask": ("keep",), **buckets}) or {}
-    made = plan_of(params, counts)
+    if isinstance(given.weights, dict) and given is not params:
+        same_domains(given.weights, counts)
+    made = plan_of(given, counts)
     step.write_file("plan.json", (json.dumps(made, indent=1, ensure_ascii=False) + "\n").encode())
     step.note(**made)
 
 
+def _weighed(step: Step, params: PlanParams) -> PlanParams:
+    """Return the params with the weights that were recommended, if a role tells them."""
+    if "weights" not in {*step.inputs, *step.files}:
+        return params
+    _one_says_the_weights(params)
+    return params.model_copy(update={"weights": recommended(step.file("weights", WEIGHTS_FILE))})
+
+
+def _one_says_the_weights(params: PlanParams) -> None:
+    if params.weights != "natural" or params.temperature is not None:
+        said = "weights" if params.weights != "natural" else "temperature"
+        raise ConfigError(
+            f"the role `weights` tells the weights, and so does the param `{said}`; leave out one of them"
+        )
+
+
+def check(params: PlanParams, files: Mapping[str, Path]) -> None:
+    """Refuse weights that are told twice, and a file that tells none."""
+    if "weights" in files:
+        _one_says_the_weights(params)
+        recommended(files["weights"])
+
+
 PLAN = Stage(
-    name="mixture.plan", version=1, params=PlanParams, inputs=("tokens",), optional=("mask", "buckets"), run=plan
+    name="mixture.plan",
+    version=1,
+    params=PlanParams,
+    inputs=("tokens",),
+    optional=("mask", "buckets", "weights"),
+    run=plan,
+    check=check,
 )

@@ -38,9 +38,9 @@ from pipeline.mixture.regress.extra import library
 from pipeline.mixture.repetition import Repetition
 from pipeline.mixture.sample import draws, flattened, table, write_tables
 from pipeline.mixture.simplex import on_grid, project
+from pipeline.mixture.weights import WEIGHTS_FILE
 from pipeline.stage import Stage, Step
 
-WEIGHTS_FILE = "weights.json"
 SEARCHED_BELOW = 128
 DRAWS, BEST = 100_000, 128
 _CANDIDATES = 2048

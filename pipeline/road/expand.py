@@ -5,7 +5,8 @@
     dedup .......... lines, paragraphs, bloom, exact, withdrawn, bands, candidates, similar, near, index, substrings
     decontaminate .. contaminated
     quality ........ losses, strength, model, scores, select
-    tokens ......... tokenizer, tokens, (mixture: plan), sequences, megatron
+    tokens ......... tokenizer, tokens, (mixture), sequences, megatron
+    mixture ........ clusters, plan; or available, surface, mixtures, runs, fit, recommended, plan
 
 Every deciding step reads the mask of the one before it; the last mask is what is trained on. A step that shortens
 documents is followed by one that writes them (without_lines ...), which all later steps read. `steps:` of a recipe adds

@@ -1,8 +1,7 @@
-"""Tokens: tokenizer, tokens, (mixture: plan), sequences, megatron."""
-
-from typing import Any
+"""Tokens: tokenizer, tokens, (mixture), sequences, megatron."""
 
 from pipeline.recipe import Recipe
+from pipeline.road import mixture
 from pipeline.road.steps import Road
 
 
@@ -25,12 +24,10 @@ def encode(road: Road) -> None:
 
 def pack(road: Road) -> None:
     """Lay the steps that mix domains and pack sequences."""
-    tokens, mixture = road.recipe.tokens, road.recipe.mixture
+    tokens = road.recipe.tokens
     assert tokens is not None
-    weights: dict[str, Any] = mixture.model_dump(mode="json") if mixture else {}
-    buckets = {"buckets": "select"} if road.recipe.quality and road.recipe.quality.buckets else {}
-    road.lay("plan", "mixture.plan", {"tokens": "tokens"} | road.mask | buckets, **weights)
-    roles = {"tokens": "tokens", "plan": "plan"} | _tokenizer(road.recipe) | road.mask | buckets
+    buckets = mixture.mixture(road)
+    roles = {"tokens": "tokens", "plan": mixture.PLAN} | _tokenizer(road.recipe) | road.mask | buckets
     road.lay("sequences", "tokens.pack", roles, sequence_length=tokens.sequence_length, seed=road.recipe.seed)
     for name in tokens.export:
         road.lay(name, f"tokens.{name}", {"sequences": "sequences"})
