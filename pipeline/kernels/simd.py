@@ -51,7 +51,7 @@ def _storer(bits, kind):
 
 
 load8, load64 = _loader(8, types.uint8), _loader(64, types.uint64)
-store8, store64 = _storer(8, types.uint8), _storer(64, types.uint64)
+store8, store32, store64 = _storer(8, types.uint8), _storer(32, types.int32), _storer(64, types.uint64)
 
 
 @intrinsic

@@ -47,7 +47,7 @@ from pipeline.kernels import simd, text_masks
 from pipeline.kernels import textstats_repeats as repeats
 from pipeline.kernels.character_kinds import ALONE, TERMINAL, character, character_before, kinds
 from pipeline.kernels.hashing import check_offsets, read_only
-from pipeline.kernels.simd import address, load64, ones, store8, store64
+from pipeline.kernels.simd import address, load8, load64, ones, store8, store32, store64
 from pipeline.kernels.text_masks import count_ones, is_one, last_zero, next_one, next_zero
 
 COUNTS = (
@@ -89,6 +89,14 @@ class Scratch(NamedTuple):
     line_ends: np.ndarray  # int64 [L]
     line_characters: np.ndarray  # int64 [L]
     line_full: np.ndarray  # bool [L]
+
+
+class _Written(NamedTuple):
+    """Where the words go: addresses, since arrays are counted whenever they are handed on."""
+
+    joined: int
+    at: int
+    ends: int
 
 
 def count(
@@ -193,56 +201,56 @@ def _count_all(data, offsets, keep, kinds, ends_line, stop_keys, short, repetiti
 @njit(cache=True, nogil=True)
 def _words(data, begin, end, masks, seen, scratch, row):
     """Write the words of one document and count them and their letters."""
-    size, joined, n = end - begin, address(scratch.joined), np.int64(0)
-    i, j, black, symbols, alpha = np.int64(0), np.int64(0), np.int64(0), np.int64(0), np.int64(0)
-    state = n, black, symbols, alpha
+    size, out = end - begin, _Written(address(scratch.joined), address(scratch.at), address(scratch.ends))
+    text, behind = address(data) + begin, address(data) + len(data)
+    i, j = np.int64(0), np.int64(0)
+    state = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
     while True:
         i = next_zero(masks.white, i, size)
         if i >= size:
             break
         stop = next_one(masks.white, i, size)
-        _copy(data, begin + i, begin + stop, joined + j)
+        _copy(text + i, text + stop, behind, out.joined + j)
         if seen & ALONE:
-            state = _split(masks, i, stop, j - i, scratch, state)
+            state = _split(masks, i, stop, j - i, out, state)
         else:
-            state = _peel(masks, i, stop, j - i, scratch, state)
+            state = _peel(masks, i, stop, j - i, out, state)
         i, j = stop, j + stop - i
     row[_WORDS], black, symbols, row[_ALPHA] = state
     row[_PLAIN], row[_PLAIN_CHARACTERS] = row[_WORDS] - symbols, black - symbols
 
 
 @njit(cache=True, nogil=True)
-def _copy(data, i, stop, target):
-    """Copy data[i:stop] and what follows it, up to 15 bytes more."""
-    if stop + 16 <= len(data):
-        source = address(data)
-        while i < stop:
-            store64(target, load64(source + i))
-            store64(target + 8, load64(source + i + 8))
-            i, target = i + 16, target + 16
-    else:
-        for k in range(stop - i):
-            store8(target + k, data[i + k])
+def _copy(source, stop, behind, target):
+    """Copy the bytes from one address up to another, and up to 15 more, but none from `behind` the data on."""
+    if stop + 16 <= behind:
+        while source < stop:
+            store64(target, load64(source))
+            store64(target + 8, load64(source + 8))
+            source, target = source + 16, target + 16
+    while source < stop:
+        store8(target, load8(source))
+        source, target = source + 1, target + 1
 
 
 @njit(cache=True, nogil=True)
-def _split(masks, i, stop, shift, scratch, state):
+def _split(masks, i, stop, shift, out, state):
     """Write the words of a part without white space, in which characters may stand alone; see `_peel`."""
     while i < stop:
         alone = next_one(masks.alone, i, stop)
         if i < alone:
-            state = _peel(masks, i, alone, shift, scratch, state)
+            state = _peel(masks, i, alone, shift, out, state)
         i = alone
         while i < stop and is_one(masks.alone, i):
             n, black, symbols, alpha = state
             alpha += is_one(masks.letters, i)
             i = next_zero(masks.parts, i + 1, stop)
-            state = _end_word(scratch, n, i + shift, black + 1), black + 1, symbols, alpha
+            state = _end_word(out, n, i + shift, black + 1), black + 1, symbols, alpha
     return state
 
 
 @njit(cache=True, nogil=True)
-def _peel(masks, i, stop, shift, scratch, state):
+def _peel(masks, i, stop, shift, out, state):
     """Write the words of a part without white space: its symbols at both ends and what is between.
 
     Byte i of the text is byte i + shift of the words written together. `state` is (words, characters, words that are
@@ -250,37 +258,38 @@ def _peel(masks, i, stop, shift, scratch, state):
     """
     if is_one(masks.punct, i) or is_one(masks.punct, stop - 1):
         first = next_zero(masks.punct, i, stop)
-        state = _symbols(masks, i, first, shift, scratch, state)
+        state = _symbols(masks, i, first, shift, out, state)
         if first == stop:
             return state
         last = last_zero(masks.punct, first, stop)
-        state = _core(masks, first, last, shift, scratch, state)
-        return _symbols(masks, last, stop, shift, scratch, state)
-    return _core(masks, i, stop, shift, scratch, state)
+        state = _core(masks, first, last, shift, out, state)
+        return _symbols(masks, last, stop, shift, out, state)
+    return _core(masks, i, stop, shift, out, state)
 
 
 @njit(cache=True, nogil=True)
-def _core(masks, i, stop, shift, scratch, state):
+def _core(masks, i, stop, shift, out, state):
     n, black, symbols, alpha = state
     black += stop - i - count_ones(masks.parts, i, stop)
     alpha += is_one(masks.letters, i) or next_one(masks.letters, i, stop) < stop
-    return _end_word(scratch, n, stop + shift, black), black, symbols, alpha
+    return _end_word(out, n, stop + shift, black), black, symbols, alpha
 
 
 @njit(cache=True, nogil=True)
-def _symbols(masks, i, stop, shift, scratch, state):
+def _symbols(masks, i, stop, shift, out, state):
     n, black, symbols, alpha = state
     while i < stop:
         alpha += is_one(masks.letters, i)
         i = next_zero(masks.parts, i + 1, stop)
         black, symbols = black + 1, symbols + 1
-        n = _end_word(scratch, n, i + shift, black)
+        n = _end_word(out, n, i + shift, black)
     return n, black, symbols, alpha
 
 
 @njit(cache=True, nogil=True)
-def _end_word(scratch, n, j, black):
-    scratch.at[np.uint64(n + 1)], scratch.ends[np.uint64(n + 1)] = j, black
+def _end_word(out, n, j, black):
+    store32(out.at + 4 * (n + 1), np.int32(j))
+    store32(out.ends + 4 * (n + 1), np.int32(black))
     return n + 1
 
 
