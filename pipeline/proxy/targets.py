@@ -5,12 +5,13 @@ document. JSON Lines and text may be compressed (.gz, .zst).
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline import schemas
@@ -70,6 +71,25 @@ def drawn(path: Path, column: str, most_bytes: int, seed: int) -> list[Drawn]:
     if not held:
         raise DataError(f"{path}: no text in column {column!r}; name other targets")
     return within(held.values(), most_bytes)
+
+
+def to_parquet(texts: Mapping[str, Sequence[str]]) -> bytes:
+    """Return the texts of all targets as a Parquet file: `target` and `text`."""
+    rows = [(name, text) for name, documents in texts.items() for text in documents]
+    sink = pa.BufferOutputStream()
+    columns = {
+        "target": pa.array([name for name, _ in rows]),
+        "text": pa.array([text for _, text in rows], pa.large_string()),
+    }
+    pq.write_table(pa.table(columns), sink, compression="zstd", write_statistics=False)
+    return sink.getvalue().to_pybytes()
+
+
+def from_parquet(path: Path) -> dict[str, list[str]]:
+    """Return what `to_parquet` made, in the order of the targets' names."""
+    table = pq.read_table(path)
+    names = sorted(set(table["target"].to_pylist()))
+    return {name: table.filter(pc.equal(table["target"], name))["text"].to_pylist() for name in names}
 
 
 def hashes(texts: pa.Array) -> np.ndarray:

@@ -19,16 +19,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from pipeline import ledger
 from pipeline.corpus import DATA
 from pipeline.errors import DataError
 from pipeline.identity import digest
 from pipeline.proxy import targets, vocabulary
 from pipeline.quality import findings, subsets
-from pipeline.quality.subsets import Run, Survey, Targets
+from pipeline.quality.subsets import Run, Survey
 from pipeline.quality.verify_params import VerifyParams
 from pipeline.shuffle import Blocks
 from pipeline.stage import Stage, Step
@@ -76,7 +73,7 @@ def verify(step: Step, params: VerifyParams) -> None:
     blocks = subsets.sent(step, draws, cuts)
     words = vocabulary.trained(subsets.texts(blocks, 0, params.seed), params.model.vocabulary)
     step.write_file(TOKENIZER, words.to_str().encode())
-    step.write_file(TEXTS, _parquet(clean))
+    step.write_file(TEXTS, targets.to_parquet({name: [d.text for d in found] for name, found in clean.items()}))
     runs = [Run(draw, cut, place) for place, (draw, cut) in enumerate(zip(draws, cuts, strict=True))][1:]
     work = partial(trial, folder=step.root / DATA, blocks=blocks, params=params)
     found = step.produce(work, [Task(run.name, _origin(step, params, run), run) for run in runs], warm=True)
@@ -103,17 +100,6 @@ def _check_selection(step: Step, survey: Survey) -> None:
             f"quality.verify: {selection.documents:,} of {pool.documents:,} documents are selected, so no random "
             "subset is another choice than this; verify a selection that keeps some and drops some"
         )
-
-
-def _parquet(texts: Targets) -> bytes:
-    rows = [(name, document.text) for name, documents in texts.items() for document in documents]
-    sink = pa.BufferOutputStream()
-    columns = {
-        "target": pa.array([name for name, _ in rows]),
-        "text": pa.array([text for _, text in rows], pa.large_string()),
-    }
-    pq.write_table(pa.table(columns), sink, compression="zstd", write_statistics=False)
-    return sink.getvalue().to_pybytes()
 
 
 VERIFY = Stage(

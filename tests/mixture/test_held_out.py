@@ -99,7 +99,7 @@ def test_given_texts_are_the_targets_but_for_those_that_are_documents(tmp_path):
     found = made.held_out()
     assert {name: set(texts) for name, texts in found.texts.items()} == {"given": set(texts[1:])}
     assert found.left_out == {"given": 1}
-    assert not found.last
+    assert not found.open.last
     target.write_text(json.dumps({"text": texts[0]}))
     with pytest.raises(DataError, match="give texts that were held out"):
         made.held_out()
