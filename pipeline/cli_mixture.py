@@ -90,14 +90,15 @@ def fit(runs: Path, to: Path, params: Path | None, machine: bool) -> None:
     """
     from pipeline.mixture import runs as tables
     from pipeline.mixture.fit import FitParams, fit_runs, story, to_json
+    from pipeline.mixture.gates import doubts, gates
     from pipeline.screen import print_table
 
     given = _params(params, FitParams)
     found = fit_runs(tables.read(runs, given.domains, given.targets), given.laws)
     told = story(found)
-    path = _written(to, to_json(found, told).encode())
+    path, asked = _written(to, to_json(found, told).encode()), gates(told)
     if machine:
-        _tell({"path": path, "targets": told}, machine, [])
+        _tell({"path": path, "targets": told, "gates": asked}, machine, [])
         return
     rows = []
     for name, target in told.items():
@@ -106,6 +107,8 @@ def fit(runs: Path, to: Path, params: Path | None, machine: bool) -> None:
         rows.append((name, target["law"], *figures, target["more_runs"]))
     right = ("rank", "error", "spread")
     print_table(("target", "law", *right, "more runs"), rows, right=right)
+    for doubt in doubts(asked):
+        click.echo(f"note: {doubt}")
     click.echo(path)
 
 

@@ -188,7 +188,7 @@ class Recipe(Frozen):
     def _documents_are_parted_once(self) -> "Recipe":
         if self.mixture and self.mixture.clusters is not None and self.quality and self.quality.buckets is not None:
             raise ValueError(
-                "mixture.clusters and quality.buckets both part the domains; a mixture knows one of them, so leave one out"
+                "mixture.clusters and quality.buckets both part the domains; a mixture knows one of them: leave one out"
             )
         return self
 

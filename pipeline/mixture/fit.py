@@ -18,6 +18,7 @@ from pydantic import Field
 
 from pipeline.errors import ConfigError, DataError
 from pipeline.mixture import runs as tables
+from pipeline.mixture.gates import gates
 from pipeline.mixture.regress import laws
 from pipeline.mixture.regress.arrays import Array, mixture_keys, rank_correlation
 from pipeline.mixture.runs import Runs
@@ -26,6 +27,7 @@ from pipeline.stage import Stage, Step
 FIT_FILE = "fit.json"
 LEAST_MIXTURES = 8
 _HELPS = 0.1
+_SHOWN = 256
 
 Law = Literal["linear", "exponential", "trees", "power", "process", "mean"]
 
@@ -156,7 +158,38 @@ def fit_stage(step: Step, params: FitParams) -> None:
     fit = fit_runs(read, params.laws)
     told = story(fit)
     step.write_file(FIT_FILE, to_json(fit, told).encode())
-    step.note(runs=len(read.names), domains=read.domains, notes=read.notes, targets=told)
+    step.note(**facts(fit, told))
 
 
-FIT = Stage(name="mixture.fit", version=1, params=FitParams, inputs=("runs",), run=fit_stage)
+def facts(fit: Fit, told: dict[str, Any]) -> dict[str, Any]:
+    """Return what the manifest tells: tables that can be read, and the held-out guesses of some runs."""
+    nested = ("held_out", "curve")
+    judged = {name: target["held_out"] for name, target in told.items()}
+    best = {name: judged[name][target["law"]] for name, target in told.items()}
+    return {
+        "runs": len(fit.runs.names),
+        "mixtures": len(set(mixture_keys(fit.runs.weights_ND))),
+        "domains": fit.runs.domains,
+        "notes": fit.runs.notes,
+        "targets": {
+            name: {"law": target["law"], "rank": best[name]["spearman"], "error": best[name]["rmse"]}
+            | {key: value for key, value in target.items() if key not in nested}
+            for name, target in told.items()
+        },
+        "laws": judged,
+        "gates": gates(told),
+        "error_by_runs": [{"target": name} | point for name, target in told.items() for point in target["curve"]],
+        "guessed": {name: guessed(fit.runs.final(name), law.errors_N) for name, law in fit.laws.items()},
+    }
+
+
+def guessed(losses_N: Array, errors_N: Array) -> dict[str, list[float]]:
+    """Return what runs were guessed at while they were held out and what they had, at most 256 evenly spread."""
+    some = slice(None, None, -(-len(losses_N) // _SHOWN))
+    return {
+        "expected": [round(value, 6) for value in (losses_N + errors_N)[some].tolist()],
+        "found": [round(value, 6) for value in losses_N[some].tolist()],
+    }
+
+
+FIT = Stage(name="mixture.fit", version=2, params=FitParams, inputs=("runs",), run=fit_stage)

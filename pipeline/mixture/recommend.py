@@ -30,7 +30,8 @@ from pydantic import Field
 from pipeline.errors import ConfigError
 from pipeline.mixture import optimum
 from pipeline.mixture.bounds import PLAN_FILE, Bounds, Limits, available
-from pipeline.mixture.fit import FIT_FILE, Fit, from_json
+from pipeline.mixture.effects import effects
+from pipeline.mixture.fit import FIT_FILE, Fit, from_json, guessed
 from pipeline.mixture.objective import Objective
 from pipeline.mixture.regress import process
 from pipeline.mixture.regress.arrays import Array, folds
@@ -235,6 +236,17 @@ def to_json(given: Problem, found: Recommendation) -> dict[str, Any]:
         "gain_error": found.gain_error,
         "targets": dict(given.objective.weights),
         "compared": found.compared,
+        "bounds": {
+            domain: {"floor": float(low), "ceiling": float(high)}
+            for domain, low, high in zip(given.fit.runs.domains, given.bounds.low_D, given.bounds.high_D, strict=True)
+        },
+        "effects": effects(
+            given.fit.laws,
+            given.objective.repetition.effective,
+            given.fit.runs.domains,
+            given.natural_D,
+            given.prior_D,
+        ),
         "notes": list(found.notes),
     }
 
@@ -251,20 +263,42 @@ def next_table(given: Problem, params: RecommendParams) -> pa.Table:
     return table(names, [0] * len(names), given.fit.runs.domains, next_MD)
 
 
+def facts(given: Problem, told: dict[str, Any]) -> dict[str, Any]:
+    """Return what the manifest tells: the recommendation as tables that can be read, and the held-out guesses."""
+    compared = told["compared"]
+    expected = {
+        name: {"loss": mixture["loss"], "from": mixture["interval"][0], "to": mixture["interval"][1]}
+        | {key: mixture[key] for key in ("run", "observed") if key in mixture}
+        for name, mixture in compared.items()
+    }
+    shares = {
+        domain: {name: mixture["weights"][domain] for name, mixture in compared.items()} | told["bounds"][domain]
+        for domain in told["weights"]
+    }
+    losses_N = given.fit.observed(dict(given.objective.weights))
+    return {name: told[name] for name in ("method", "gain_over_natural", "gain_error", "targets", "notes")} | {
+        "shares": shares,
+        "expected": expected,
+        "by_target": {name: mixture["targets"] for name, mixture in compared.items()},
+        "effects": told["effects"],
+        "guessed": guessed(losses_N, given.objective.errors()),
+    }
+
+
 def recommend_stage(step: Step, params: RecommendParams) -> None:
     """Read the fit and what there is, choose the mixture, and name the runs to be made next."""
     plan: Path | None = step.file("plan", PLAN_FILE) if "plan" in {*step.inputs, *step.files} else None
     given = problem(from_json(step.file("fit", FIT_FILE)), params, available(params.available, plan, "available"))
     told = to_json(given, recommend(given, params))
     step.write_file(WEIGHTS_FILE, as_text(told).encode())
-    step.note(**told)
+    step.note(**facts(given, told))
     if params.batch:
         write_tables(step, "next", next_table(given, params))
 
 
 RECOMMEND = Stage(
     name="mixture.recommend",
-    version=1,
+    version=2,
     params=RecommendParams,
     inputs=("fit",),
     optional=("plan",),
