@@ -146,6 +146,9 @@ class Mixture(Frozen):
     on_cap: Literal["redistribute", "fail", "shrink"] = "redistribute"
 
 
+Export = Literal["megatron", "mds", "litdata", "huggingface", "flat", "olmo", "datatrove"]
+
+
 class Tokens(Frozen):
     """The vocabulary, the length of a training sequence and further formats."""
 
@@ -154,7 +157,7 @@ class Tokens(Frozen):
     train_mb: int = Field(10, ge=1)
     eos: str | None = None
     sequence_length: int = Field(2048, ge=8)
-    export: tuple[Literal["megatron"], ...] = ()
+    export: tuple[Export, ...] = ()
 
 
 class StepConfig(Frozen):

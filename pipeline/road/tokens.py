@@ -1,4 +1,4 @@
-"""Tokens: tokenizer, tokens, (mixture: plan), sequences, megatron."""
+"""Tokens: tokenizer, tokens, (mixture: plan), sequences, exports."""
 
 from typing import Any
 
