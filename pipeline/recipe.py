@@ -137,6 +137,9 @@ class Dedup(Frozen):
         return Bands(self.bands, self.rows) if self.bands and self.rows else sensitivity.DEFAULT
 
 
+Export = Literal["megatron", "mds", "litdata", "huggingface", "flat", "olmo", "datatrove"]
+
+
 class Tokens(Frozen):
     """The vocabulary, the length of a training sequence and further formats."""
 
@@ -145,7 +148,7 @@ class Tokens(Frozen):
     train_mb: int = Field(10, ge=1)
     eos: str | None = None
     sequence_length: int = Field(2048, ge=8)
-    export: tuple[Literal["megatron"], ...] = ()
+    export: tuple[Export, ...] = ()
 
 
 class StepConfig(Frozen):

@@ -1,4 +1,4 @@
-"""Tokens: tokenizer, tokens, (mixture), sequences, megatron."""
+"""Tokens: tokenizer, tokens, (mixture), sequences, exports."""
 
 from pipeline.recipe import Recipe
 from pipeline.road import mixture

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from pipeline.corpus import Corpus, Manifest, Shards
-from pipeline.tokens.megatron import MEGATRON, MegatronParams
+from pipeline.tokens.exports.megatron import MEGATRON
+from pipeline.tokens.exports.parts import ExportParams
 from tests.conftest import run_stage
 from tests.stages import reference_megatron
 from tests.tokens.packed import write_packed
@@ -15,7 +16,7 @@ def exported(tmp_path, **options):
     written = write_packed(tmp_path / "in", **options)
     manifest = Manifest(stage="tokens.pack", version=1, fingerprint="f", params={}, inputs={}, shards=Shards())
     sequences = Corpus(root=tmp_path / "in", manifest=manifest)
-    corpus = run_stage(tmp_path / "out", MEGATRON, MegatronParams(), sequences=sequences)
+    corpus = run_stage(tmp_path / "out", MEGATRON, ExportParams(), sequences=sequences)
     return corpus.root / "data" / "sequences", [row for row, _ in written]
 
 

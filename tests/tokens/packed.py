@@ -25,7 +25,7 @@ def write_packed(root: Path, parts: int = 3, rows: int = 7, length: int = 16, vo
         names.append(write_part(lambda name: root / "data" / name, f"part-{part:05d}", array, offsets, segments))
         written += made
     files = sorted(path.name for path in (root / "data").iterdir())
-    tokens = sum(int(np.count_nonzero(row != PAD)) for row, _ in written)
+    tokens = sum(token != PAD for row, _ in written for token in row)
     sizes = {name: (root / "data" / name).stat().st_size for name in files}
     others = [name for name in files if name not in names]
     manifest = {

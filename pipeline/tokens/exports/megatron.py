@@ -17,19 +17,16 @@ from typing import BinaryIO
 import numpy as np
 
 from pipeline.ledger import Tally
-from pipeline.stage import Params, Stage, Step
+from pipeline.stage import Stage, Step
 from pipeline.store import Attempt
 from pipeline.tasks import Task
+from pipeline.tokens.exports.parts import ExportParams
 from pipeline.tokens.format import Packed, read_packed
 
 MAGIC = b"MMIDIDX\x00\x00"
 DTYPE_CODES = {np.dtype("<u2"): 8, np.dtype("<i4"): 4}
 COPY_ROWS = 4096
 KEY = "sequences"
-
-
-class MegatronParams(Params):
-    """Nothing to choose: the rows are exported as they are."""
 
 
 def megatron_dtype(dtype: np.dtype) -> np.dtype:
@@ -65,7 +62,7 @@ def export(task: Task, attempt: Attempt) -> Tally:
     return {}
 
 
-def megatron(step: Step, params: MegatronParams) -> None:
+def megatron(step: Step, params: ExportParams) -> None:
     """Copy the rows of all parts into one pair of files."""
     packed = read_packed(step.inputs["sequences"].root)
     step.produce(export, [Task(KEY, payload=str(packed.root))])
@@ -78,4 +75,4 @@ def megatron(step: Step, params: MegatronParams) -> None:
     )
 
 
-MEGATRON = Stage(name="tokens.megatron", version=1, params=MegatronParams, inputs=("sequences",), run=megatron)
+MEGATRON = Stage(name="tokens.megatron", version=1, params=ExportParams, inputs=("sequences",), run=megatron)
