@@ -108,7 +108,7 @@ def lower_ascii(typing, source, target):
 
 
 def _finder(test):
-    """Return an intrinsic find(at): a uint64 with a one for each of 64 bytes of which `test` is true, the first lowest."""
+    """Return an intrinsic find(at): a uint64 with a one for each of 64 bytes that pass the test, the first one lowest."""
 
     @intrinsic
     def find(typing, at):

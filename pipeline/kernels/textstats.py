@@ -152,7 +152,9 @@ def _scratch(size: int, words: int, lines: int) -> Scratch:
 
 def _stop_keys(stop_words: Sequence[str]) -> np.ndarray:
     """Return the hashes of the words, each once: uint64."""
-    padded = [(np.frombuffer(word.encode() + bytes(_SPARE), np.uint8), len(word.encode())) for word in stop_words if word]
+    padded = [
+        (np.frombuffer(word.encode() + bytes(_SPARE), np.uint8), len(word.encode())) for word in stop_words if word
+    ]
     return np.unique(np.array([repeats.word_hash(read_only(word), 0, size) for word, size in padded], np.uint64))
 
 
