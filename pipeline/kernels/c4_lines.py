@@ -23,10 +23,10 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from pipeline.kernels import text_masks
-from pipeline.kernels.character_kinds import DIGIT, LETTER, TERMINAL, WHITE, character, character_before, kinds
+from pipeline.kernels import c4_phrases, text_masks
+from pipeline.kernels.character_kinds import DIGIT, TERMINAL, WHITE, character, kinds
 from pipeline.kernels.hashing import check_offsets, read_only
-from pipeline.kernels.simd import address, load8, load64, trailing_zeros
+from pipeline.kernels.simd import address
 from pipeline.kernels.text_masks import count_ones, last_zero, next_one, next_zero
 
 COUNTS = ("sentences", "lorem_ipsum", "curly_bracket", "bad_words", "bytes_left", "kept_lines")
@@ -34,19 +34,14 @@ DROPPED = ("word_length", "terminal_punctuation", "line_words", "javascript", "p
 """Why a line goes; the counts of lines by these follow those in `COUNTS`."""
 POLICY = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
 
-_LOREM, _JAVASCRIPT, _POLICY, _BAD = 1, 2, 4, 8
 _SENTENCES, _HAS_LOREM, _HAS_CURLY, _HAS_BAD, _LEFT, _KEPT_LINES = range(len(COUNTS))
 _DROPPED_AT = len(COUNTS)
 _KEPT = -1
-_ZERO, _ONE, _LETTER_BITS = np.uint64(0), np.uint64(1), np.uint64(31)
 _CLOSERS = "\"')]”’»"
 _CITATIONS = (b"[edit]", b"[citation needed]")
 _CLOSE, _FEED, _DOT = (ord(c) for c in "]\n.")
 _ENDS_LINE = np.zeros(128, np.bool_)
 _ENDS_LINE[[ord(c) for c in ".?!\"'"]] = True
-_LOWER = np.arange(256, dtype=np.uint8)
-_LOWER[65:91] += 32
-_PAIRS = 1024
 
 
 class Rules(NamedTuple):
@@ -60,22 +55,13 @@ class Rules(NamedTuple):
     flanked: bool = True  # a bad word counts only between characters that are in no word
 
 
-class _Phrases(NamedTuple):
-    """Phrases by their first two letters: those of pair k are firsts[k] up to firsts[k + 1]."""
-
-    data: np.ndarray  # uint8
-    offsets: np.ndarray  # int64 [P + 1]
-    classes: np.ndarray  # uint8 [P]
-    firsts: np.ndarray  # int64 [1025]
-    pairs: np.ndarray  # uint64 [32]: bit b of pairs[a] is set if there are phrases that begin with a and b
-
-
 class _Scratch(NamedTuple):
     """Room for one document."""
 
     buffer: np.ndarray  # uint8: a line without its citations
     masks: np.ndarray  # uint64 [10, Z], see `text_masks`
     line_masks: np.ndarray  # uint64 [10, Z], of the buffer
+    hits: np.ndarray  # uint64 [2, Z]: where phrases may begin, in the document and in the buffer
     block: np.ndarray  # uint8 [64]
 
 
@@ -102,35 +88,18 @@ def judge(
     check_offsets(data, offsets)
     data, offsets = read_only(np.ascontiguousarray(data)), read_only(offsets)
     keep = np.ones(len(offsets) - 1, np.bool_) if keep is None else np.ascontiguousarray(keep, np.bool_)
-    phrases = _table(policy, bad_words)
+    phrases = c4_phrases.table(policy, bad_words)
     # A line makes a span in front of it, a citation one; both take two bytes or more of the text, but for the last.
     most = int(np.diff(offsets).max(initial=0))
-    scratch = _Scratch(np.empty(most, np.uint8), text_masks.room(most), text_masks.room(most), np.empty(64, np.uint8))
+    scratch = _Scratch(
+        np.empty(most, np.uint8),
+        *(text_masks.room(most) for _ in range(2)),
+        np.empty((2, most // 64 + 3), np.uint64),
+        np.empty(64, np.uint8),
+    )
     room, counts_NC = np.empty((most + 4, 3), np.int64), np.zeros((len(keep), len(COUNTS) + len(DROPPED)), np.int64)
     spans, ends = _judge_all(data, offsets, keep, kinds(), _closers(), Rules(*rules), phrases, scratch, room, counts_NC)
     return spans[:, :2].copy(), spans[:, 2] == 1, ends, counts_NC
-
-
-def _table(policy: Sequence[str], bad_words: Sequence[str]) -> _Phrases:
-    given = [("lorem ipsum", _LOREM), ("javascript", _JAVASCRIPT)]
-    given += [(text, _POLICY) for text in policy] + [(text, _BAD) for text in bad_words]
-    pairs = [(bytes(_LOWER[list(text.encode())]), class_) for text, class_ in given]
-    if short := [text for text, _ in pairs if len(text) < 2]:
-        raise ValueError(f"the phrase {short[0].decode()!r} has fewer than two characters")
-    keys = [_pair(text[0], text[1]) for text, _ in pairs]
-    order = sorted(range(len(pairs)), key=lambda p: (keys[p], pairs[p]))
-    lengths = [len(pairs[p][0]) for p in order]
-    return _Phrases(
-        np.frombuffer(b"".join(pairs[p][0] for p in order), np.uint8),
-        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        np.array([pairs[p][1] for p in order], np.uint8),
-        firsts := np.searchsorted([keys[p] for p in order], np.arange(_PAIRS + 1)).astype(np.int64),
-        ((np.diff(firsts) > 0).reshape(32, 32).astype(np.uint64) << np.arange(32, dtype=np.uint64)).sum(1, np.uint64),
-    )
-
-
-def _pair(a: int, b: int) -> int:
-    return (a & 31) << 5 | b & 31
 
 
 def _closers() -> np.ndarray:
@@ -153,7 +122,7 @@ def _judge_all(data, offsets, keep, kinds, closers, rules, phrases, scratch, roo
                 out = larger
             left = offsets[d + 1] - offsets[d]
             for k in range(first, count):
-                out[s] = room[k]
+                out[s, 0], out[s, 1], out[s, 2] = room[k, 0], room[k, 1], room[k, 2]
                 left += room[k, 2] - (room[k, 1] - room[k, 0])
                 s += 1
             counts[d, _LEFT] = left
@@ -165,7 +134,9 @@ def _judge_all(data, offsets, keep, kinds, closers, rules, phrases, scratch, roo
 def _document(data, begin, end, kinds, closers, rules, phrases, scratch, room, row):
     """Write (start, end, break) of what goes of one document, but for white space at its ends; return how many."""
     masks, of_line, size = text_masks.at(scratch.masks), text_masks.at(scratch.line_masks), end - begin
+    hits, line_hits = address(scratch.hits[0]), address(scratch.hits[1])
     text_masks.fill(data, begin, end, kinds, masks, scratch.block)
+    c4_phrases.mark(data, begin, end, phrases, scratch.block, hits)
     s, kept_to, any_kept, i = 0, np.int64(0), False, np.int64(0)
     while i < size:
         a, b, i = _line(data, begin, masks, i, size)
@@ -176,9 +147,10 @@ def _document(data, begin, end, kinds, closers, rules, phrases, scratch, room, r
         elif s > before:
             n = _without(data, begin, a, b, room, before + 1, s + 1, scratch.buffer)
             text_masks.fill(scratch.buffer, 0, n, kinds, of_line, scratch.block)
-            verdict = _judge_line(scratch.buffer, 0, of_line, 0, n, few, kinds, closers, rules, phrases, row)
+            c4_phrases.mark(scratch.buffer, 0, n, phrases, scratch.block, line_hits)
+            verdict = _judge_line(scratch.buffer, 0, of_line, line_hits, 0, n, few, kinds, closers, rules, phrases, row)
         else:
-            verdict = _judge_line(data, begin, masks, a, b, few, kinds, closers, rules, phrases, row)
+            verdict = _judge_line(data, begin, masks, hits, a, b, few, kinds, closers, rules, phrases, row)
         if verdict != _KEPT:
             row[_DROPPED_AT + verdict] += 1
             s = before
@@ -198,7 +170,7 @@ def _document(data, begin, end, kinds, closers, rules, phrases, scratch, room, r
     return s
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _line(data, begin, masks, i, size):
     """Return (begin, end, where the next line begins) of the line at i, white space around it left out."""
     stop = next_one(masks.breaks, i, size)
@@ -229,7 +201,7 @@ def _has_words(masks, a, b, least):
     return least <= 0
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _citations(data, begin, masks, a, b, kinds, room, s):
     """Write the citations in a:b of the document from place s on; return where the next would be written."""
     i = next_one(masks.brackets, a, b)
@@ -276,8 +248,8 @@ def _without(data, begin, a, b, room, first, stop, buffer):
     return n
 
 
-@njit(cache=True, nogil=True)
-def _judge_line(data, begin, masks, a, b, few, kinds, closers, rules, phrases, row):
+@njit(cache=True, nogil=True, inline="always")
+def _judge_line(data, begin, masks, hits, a, b, few, kinds, closers, rules, phrases, row):
     """Return the place in `DROPPED` of why the line a:b of a text goes, _KEPT if it stays; count what is in it."""
     if rules.terminal_punctuation:
         end = begin + b
@@ -287,68 +259,19 @@ def _judge_line(data, begin, masks, a, b, few, kinds, closers, rules, phrases, r
             return 1
     if few:
         return 2
-    found = _search(data, begin, a, b, kinds, rules.flanked, phrases)
-    row[_HAS_LOREM] |= found & _LOREM != 0
-    if rules.javascript and found & _JAVASCRIPT:
+    found = c4_phrases.search(data, begin, hits, a, b, kinds, rules.flanked, phrases)
+    row[_HAS_LOREM] |= found & c4_phrases.LOREM != 0
+    if rules.javascript and found & c4_phrases.JAVASCRIPT:
         return 3
     row[_HAS_CURLY] |= next_one(masks.curlies, a, b) < b
-    if found & _POLICY:
+    if found & c4_phrases.POLICY:
         return 4
-    row[_HAS_BAD] |= found & _BAD != 0
+    row[_HAS_BAD] |= found & c4_phrases.BAD != 0
     row[_SENTENCES] += _sentences(data, begin, masks, a, b, kinds, closers)
     return _KEPT
 
 
-@njit(cache=True, nogil=True)
-def _search(data, begin, a, b, kinds, flanked, phrases):
-    """Return the classes of the phrases in a:b of a text, as bits."""
-    found, base, pairs = np.uint8(0), address(data) + begin, address(phrases.pairs)
-    for i in range(a, b - 1, 8):
-        whole = i + 8 < b
-        hits = _beginnings(base + i, 8, pairs) if whole else _beginnings(base + i, b - 1 - i, pairs)
-        while hits:
-            place = i + np.int64(trailing_zeros(hits))
-            found |= _phrases_at(data, begin + a, begin + place, begin + b, kinds, flanked, phrases)
-            hits &= hits - _ONE
-    return found
-
-
-@njit(cache=True, nogil=True)
-def _beginnings(source, number, pairs):
-    """Return a one for each of the bytes from an address on with which, and the next, a phrase may begin."""
-    hits = _ZERO
-    for k in range(number):
-        first, second = np.int64(load8(source + k)) & 31, np.uint64(load8(source + k + 1)) & _LETTER_BITS
-        hits |= (load64(pairs + 8 * first) >> second & _ONE) << np.uint64(k)
-    return hits
-
-
-@njit(cache=True, nogil=True)
-def _phrases_at(data, begin, i, end, kinds, flanked, phrases):
-    """Return the classes of the phrases that begin at byte i and end in data[begin:end], as bits."""
-    found = np.uint8(0)
-    pair = (np.int64(data[i]) & 31) << 5 | np.int64(data[i + 1]) & 31
-    for p in range(phrases.firsts[pair], phrases.firsts[pair + 1]):
-        size = phrases.offsets[p + 1] - phrases.offsets[p]
-        same = i + size <= end
-        k = 0
-        while same and k < size:
-            same = _LOWER[data[i + k]] == phrases.data[phrases.offsets[p] + k]
-            k += 1
-        if same and phrases.classes[p] == _BAD and flanked:
-            same = not (i > begin and _in_word(character_before(data, i), kinds))
-            same &= not (i + size < end and _in_word(character(data, i + size)[0], kinds))
-        if same:
-            found |= phrases.classes[p]
-    return found
-
-
-@njit(cache=True, nogil=True)
-def _in_word(code, kinds):
-    return code == 95 or kinds[np.uint64(code)] & (LETTER | DIGIT) != 0
-
-
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _sentences(data, begin, masks, a, b, kinds, closers):
     """Return the sentences of the line a:b of a text; a line of nothing is one."""
     count, i = 1, next_one(masks.stops, a, b)
@@ -369,10 +292,10 @@ def _sentences(data, begin, masks, a, b, kinds, closers):
 
 @njit(cache=True, nogil=True)
 def _closes(code, closers):
+    found = False
     for closer in closers:
-        if code == closer:
-            return True
-    return False
+        found |= code == closer
+    return found
 
 
 @njit(cache=True, nogil=True)
