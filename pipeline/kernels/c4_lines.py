@@ -23,26 +23,25 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from pipeline.kernels.character_kinds import BREAK, DIGIT, LETTER, TERMINAL, WHITE, character, character_before, kinds
+from pipeline.kernels import c4_phrases, text_masks
+from pipeline.kernels.character_kinds import DIGIT, TERMINAL, WHITE, character, kinds
 from pipeline.kernels.hashing import check_offsets, read_only
+from pipeline.kernels.simd import address
+from pipeline.kernels.text_masks import count_ones, last_zero, next_one, next_zero
 
 COUNTS = ("sentences", "lorem_ipsum", "curly_bracket", "bad_words", "bytes_left", "kept_lines")
 DROPPED = ("word_length", "terminal_punctuation", "line_words", "javascript", "policy")
 """Why a line goes; the counts of lines by these follow those in `COUNTS`."""
 POLICY = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
 
-_LOREM, _JAVASCRIPT, _POLICY, _BAD = 1, 2, 4, 8
 _SENTENCES, _HAS_LOREM, _HAS_CURLY, _HAS_BAD, _LEFT, _KEPT_LINES = range(len(COUNTS))
 _DROPPED_AT = len(COUNTS)
 _KEPT = -1
 _CLOSERS = "\"')]”’»"
 _CITATIONS = (b"[edit]", b"[citation needed]")
-_OPEN, _CLOSE, _CURLY, _FEED, _RETURN, _DOT = (ord(c) for c in "[]{\n\r.")
+_CLOSE, _FEED, _DOT = (ord(c) for c in "]\n.")
 _ENDS_LINE = np.zeros(128, np.bool_)
 _ENDS_LINE[[ord(c) for c in ".?!\"'"]] = True
-_LOWER = np.arange(256, dtype=np.uint8)
-_LOWER[65:91] += 32
-_PAIRS = 1024
 
 
 class Rules(NamedTuple):
@@ -56,13 +55,14 @@ class Rules(NamedTuple):
     flanked: bool = True  # a bad word counts only between characters that are in no word
 
 
-class _Phrases(NamedTuple):
-    """Phrases by their first two letters: those of pair k are firsts[k] up to firsts[k + 1]."""
+class _Scratch(NamedTuple):
+    """Room for one document."""
 
-    data: np.ndarray  # uint8
-    offsets: np.ndarray  # int64 [P + 1]
-    classes: np.ndarray  # uint8 [P]
-    firsts: np.ndarray  # int64 [1025]
+    buffer: np.ndarray  # uint8: a line without its citations
+    masks: np.ndarray  # uint64 [10, Z], see `text_masks`
+    line_masks: np.ndarray  # uint64 [10, Z], of the buffer
+    hits: np.ndarray  # uint64 [2, Z]: where phrases may begin, in the document and in the buffer
+    block: np.ndarray  # uint8 [64]
 
 
 def judge(
@@ -88,34 +88,18 @@ def judge(
     check_offsets(data, offsets)
     data, offsets = read_only(np.ascontiguousarray(data)), read_only(offsets)
     keep = np.ones(len(offsets) - 1, np.bool_) if keep is None else np.ascontiguousarray(keep, np.bool_)
-    phrases = _table(policy, bad_words)
+    phrases = c4_phrases.table(policy, bad_words)
     # A line makes a span in front of it, a citation one; both take two bytes or more of the text, but for the last.
     most = int(np.diff(offsets).max(initial=0))
-    buffer, room = np.empty(most, np.uint8), np.empty((most + 4, 3), np.int64)
-    counts_NC = np.zeros((len(keep), len(COUNTS) + len(DROPPED)), np.int64)
-    spans, ends = _judge_all(data, offsets, keep, kinds(), _closers(), Rules(*rules), phrases, buffer, room, counts_NC)
-    return spans[:, :2].copy(), spans[:, 2] == 1, ends, counts_NC
-
-
-def _table(policy: Sequence[str], bad_words: Sequence[str]) -> _Phrases:
-    given = [("lorem ipsum", _LOREM), ("javascript", _JAVASCRIPT)]
-    given += [(text, _POLICY) for text in policy] + [(text, _BAD) for text in bad_words]
-    pairs = [(bytes(_LOWER[list(text.encode())]), class_) for text, class_ in given]
-    if short := [text for text, _ in pairs if len(text) < 2]:
-        raise ValueError(f"the phrase {short[0].decode()!r} has fewer than two characters")
-    keys = [_pair(text[0], text[1]) for text, _ in pairs]
-    order = sorted(range(len(pairs)), key=lambda p: (keys[p], pairs[p]))
-    lengths = [len(pairs[p][0]) for p in order]
-    return _Phrases(
-        np.frombuffer(b"".join(pairs[p][0] for p in order), np.uint8),
-        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        np.array([pairs[p][1] for p in order], np.uint8),
-        np.searchsorted([keys[p] for p in order], np.arange(_PAIRS + 1)).astype(np.int64),
+    scratch = _Scratch(
+        np.empty(most, np.uint8),
+        *(text_masks.room(most) for _ in range(2)),
+        np.empty((2, most // 64 + 3), np.uint64),
+        np.empty(64, np.uint8),
     )
-
-
-def _pair(a: int, b: int) -> int:
-    return (a & 31) << 5 | b & 31
+    room, counts_NC = np.empty((most + 4, 3), np.int64), np.zeros((len(keep), len(COUNTS) + len(DROPPED)), np.int64)
+    spans, ends = _judge_all(data, offsets, keep, kinds(), _closers(), Rules(*rules), phrases, scratch, room, counts_NC)
+    return spans[:, :2].copy(), spans[:, 2] == 1, ends, counts_NC
 
 
 def _closers() -> np.ndarray:
@@ -123,12 +107,14 @@ def _closers() -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _judge_all(data, offsets, keep, kinds, closers, rules, phrases, buffer, room, counts):
+def _judge_all(data, offsets, keep, kinds, closers, rules, phrases, scratch, room, counts):
     out, s = np.empty((1024, 3), np.int64), 0
     ends = np.zeros(len(offsets), np.int64)
     for d in range(len(keep)):
         if keep[d] and offsets[d + 1] > offsets[d]:
-            count = _document(data, offsets[d], offsets[d + 1], kinds, closers, rules, phrases, buffer, room, counts[d])
+            count = _document(
+                data, offsets[d], offsets[d + 1], kinds, closers, rules, phrases, scratch, room, counts[d]
+            )
             first, count = _strip(data, offsets[d], offsets[d + 1], kinds, room, count)
             if s + count > len(out):
                 larger = np.empty((2 * (s + count), 3), np.int64)
@@ -136,7 +122,7 @@ def _judge_all(data, offsets, keep, kinds, closers, rules, phrases, buffer, room
                 out = larger
             left = offsets[d + 1] - offsets[d]
             for k in range(first, count):
-                out[s] = room[k]
+                out[s, 0], out[s, 1], out[s, 2] = room[k, 0], room[k, 1], room[k, 2]
                 left += room[k, 2] - (room[k, 1] - room[k, 0])
                 s += 1
             counts[d, _LEFT] = left
@@ -145,77 +131,86 @@ def _judge_all(data, offsets, keep, kinds, closers, rules, phrases, buffer, room
 
 
 @njit(cache=True, nogil=True)
-def _document(data, begin, end, kinds, closers, rules, phrases, buffer, room, row):
+def _document(data, begin, end, kinds, closers, rules, phrases, scratch, room, row):
     """Write (start, end, break) of what goes of one document, but for white space at its ends; return how many."""
-    s, kept_to, any_kept, i = 0, begin, False, begin
-    while i < end:
-        a, b, words, longest, i = _line(data, i, end, kinds)
-        before = s
-        s = _citations(data, a, b, kinds, room, s + 1) - 1 if rules.citations else s
-        text, x, y = data, a, b
-        if s > before:
-            text, x, y = buffer, 0, _without(data, a, b, room, before + 1, s + 1, buffer)
-        verdict = _judge_line(text, x, y, kinds, closers, words, longest, rules, phrases, row)
+    masks, of_line, size = text_masks.at(scratch.masks), text_masks.at(scratch.line_masks), end - begin
+    hits, line_hits = address(scratch.hits[0]), address(scratch.hits[1])
+    text_masks.fill(data, begin, end, kinds, masks, scratch.block)
+    c4_phrases.mark(data, begin, end, phrases, scratch.block, hits)
+    s, kept_to, any_kept, i = 0, np.int64(0), False, np.int64(0)
+    while i < size:
+        a, b, i = _line(data, begin, masks, i, size)
+        before, few = s, not _has_words(masks, a, b, rules.line_words)
+        s = _citations(data, begin, masks, a, b, kinds, room, s + 1) - 1 if rules.citations else s
+        if rules.word_length and _has_long(masks, a, b, rules.word_length):
+            verdict = 0
+        elif s > before:
+            n = _without(data, begin, a, b, room, before + 1, s + 1, scratch.buffer)
+            text_masks.fill(scratch.buffer, 0, n, kinds, of_line, scratch.block)
+            c4_phrases.mark(scratch.buffer, 0, n, phrases, scratch.block, line_hits)
+            verdict = _judge_line(scratch.buffer, 0, of_line, line_hits, 0, n, few, kinds, closers, rules, phrases, row)
+        else:
+            verdict = _judge_line(data, begin, masks, hits, a, b, few, kinds, closers, rules, phrases, row)
         if verdict != _KEPT:
             row[_DROPPED_AT + verdict] += 1
             s = before
             continue
         row[_KEPT_LINES] += 1
         # The place before the citations was left free for what lies between this line and the one before.
-        if a == kept_to or (any_kept and a - kept_to == 1 and data[kept_to] == _FEED):
+        if a == kept_to or (any_kept and a - kept_to == 1 and data[begin + kept_to] == _FEED):
             for k in range(before, s):
                 room[k] = room[k + 1]
         else:
             room[before, 0], room[before, 1], room[before, 2] = kept_to, a, any_kept
             s += 1
         kept_to, any_kept = b, True
-    if kept_to < end:
-        room[s, 0], room[s, 1], room[s, 2] = kept_to, end, 0
+    if kept_to < size:
+        room[s, 0], room[s, 1], room[s, 2] = kept_to, size, 0
         s += 1
-    for k in range(s):
-        room[k, 0] -= begin
-        room[k, 1] -= begin
     return s
 
 
-@njit(cache=True, nogil=True)
-def _line(data, i, end, kinds):
-    """Return (begin, end, words, characters of the longest word, where the next line begins) of the line at i."""
-    a, b, words, longest, length = np.int64(-1), i, np.int64(0), np.int64(0), np.int64(0)
-    begin = i
-    while i < end:
-        code, width = character(data, i)
-        kind = kinds[np.uint64(code)]
-        i += width
-        if kind & WHITE == 0:
-            a = i - width if a < 0 else a
-            words += length == 0
-            length += 1
-            b = i
-            continue
-        longest, length = max(longest, length), np.int64(0)
-        if kind & BREAK:
-            if code == _RETURN and i < end and data[i] == _FEED:
-                i += 1
-            break
-    if a < 0:
-        a, b = begin, begin
-    return a, b, words, max(longest, length), i
+@njit(cache=True, nogil=True, inline="always")
+def _line(data, begin, masks, i, size):
+    """Return (begin, end, where the next line begins) of the line at i, white space around it left out."""
+    stop = next_one(masks.breaks, i, size)
+    a = next_zero(masks.white, i, stop)
+    after = text_masks.behind_break(data, begin, masks, stop, size)
+    return (a, last_zero(masks.white, a, stop), after) if a < stop else (i, i, after)
 
 
 @njit(cache=True, nogil=True)
-def _citations(data, a, b, kinds, room, s):
-    """Write the citations in data[a:b] from place s on; return where the next would be written."""
-    i = a
+def _has_long(masks, a, b, most):
+    """Tell whether a word of the line has more than `most` characters."""
+    if b - a <= most:
+        return False
+    while a < b:
+        stop = next_one(masks.white, a, b)
+        if stop - a - count_ones(masks.parts, a, stop) > most:
+            return True
+        a = next_zero(masks.white, stop, b)
+    return False
+
+
+@njit(cache=True, nogil=True)
+def _has_words(masks, a, b, least):
+    """Tell whether the line has so many words."""
+    while least > 0 and a < b:
+        a = next_zero(masks.white, next_one(masks.white, a, b), b)
+        least -= 1
+    return least <= 0
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _citations(data, begin, masks, a, b, kinds, room, s):
+    """Write the citations in a:b of the document from place s on; return where the next would be written."""
+    i = next_one(masks.brackets, a, b)
     while i < b:
-        if data[i] != _OPEN:
-            i += 1
-            continue
-        stop = _citation_end(data, i, b, kinds)
+        stop = _citation_end(data, begin + i, begin + b, kinds)
         if stop > 0:
-            room[s, 0], room[s, 1], room[s, 2] = i, stop, 0
+            room[s, 0], room[s, 1], room[s, 2] = i, stop - begin, 0
             s += 1
-        i = max(stop, i + 1)
+        i = next_one(masks.brackets, max(stop - begin, i + 1), b)
     return s
 
 
@@ -241,88 +236,66 @@ def _citation_end(data, i, b, kinds):
 
 
 @njit(cache=True, nogil=True)
-def _without(data, a, b, room, first, stop, buffer):
-    """Copy data[a:b] without the spans first to stop; return how many bytes that is."""
+def _without(data, begin, a, b, room, first, stop, buffer):
+    """Copy a:b of the document without the spans first to stop; return how many bytes that is."""
     n = 0
     for k in range(first, stop + 1):
         until = room[k, 0] if k < stop else b
-        for i in range(a, until):
+        for i in range(begin + a, begin + until):
             buffer[n] = data[i]
             n += 1
         a = room[k, 1] if k < stop else b
     return n
 
 
-@njit(cache=True, nogil=True)
-def _judge_line(text, a, b, kinds, closers, words, longest, rules, phrases, row):
-    """Return the place in `DROPPED` of why the line text[a:b] goes, _KEPT if it stays; count what is in it."""
-    if rules.word_length and longest > rules.word_length:
-        return 0
+@njit(cache=True, nogil=True, inline="always")
+def _judge_line(data, begin, masks, hits, a, b, few, kinds, closers, rules, phrases, row):
+    """Return the place in `DROPPED` of why the line a:b of a text goes, _KEPT if it stays; count what is in it."""
     if rules.terminal_punctuation:
-        if a == b or text[b - 1] >= 0x80 or not _ENDS_LINE[text[b - 1]]:
+        end = begin + b
+        if a == b or data[end - 1] >= 0x80 or not _ENDS_LINE[data[end - 1]]:
             return 1
-        if b - a >= 3 and text[b - 1] == _DOT and text[b - 2] == _DOT and text[b - 3] == _DOT:
+        if b - a >= 3 and data[end - 1] == _DOT and data[end - 2] == _DOT and data[end - 3] == _DOT:
             return 1
-    if words < rules.line_words:
+    if few:
         return 2
-    found, curly = _search(text, a, b, kinds, rules.flanked, phrases)
-    row[_HAS_LOREM] |= found & _LOREM != 0
-    if rules.javascript and found & _JAVASCRIPT:
+    found = c4_phrases.search(data, begin, hits, a, b, kinds, rules.flanked, phrases)
+    row[_HAS_LOREM] |= found & c4_phrases.LOREM != 0
+    if rules.javascript and found & c4_phrases.JAVASCRIPT:
         return 3
-    row[_HAS_CURLY] |= curly
-    if found & _POLICY:
+    row[_HAS_CURLY] |= next_one(masks.curlies, a, b) < b
+    if found & c4_phrases.POLICY:
         return 4
-    row[_HAS_BAD] |= found & _BAD != 0
-    row[_SENTENCES] += _sentences(text, a, b, kinds, closers)
+    row[_HAS_BAD] |= found & c4_phrases.BAD != 0
+    row[_SENTENCES] += _sentences(data, begin, masks, a, b, kinds, closers)
     return _KEPT
 
 
-@njit(cache=True, nogil=True)
-def _search(text, a, b, kinds, flanked, phrases):
-    """Return the classes of the phrases in text[a:b], as bits, and whether there is a curly bracket."""
-    found, curly = np.uint8(0), False
-    for i in range(a, b):
-        curly |= text[i] == _CURLY
-        pair = (np.int64(text[i]) & 31) << 5 | np.int64(text[min(i + 1, b - 1)]) & 31
-        for p in range(phrases.firsts[pair], phrases.firsts[pair + 1]):
-            size = phrases.offsets[p + 1] - phrases.offsets[p]
-            same = i + size <= b
-            k = 0
-            while same and k < size:
-                same = _LOWER[text[i + k]] == phrases.data[phrases.offsets[p] + k]
-                k += 1
-            if same and phrases.classes[p] == _BAD and flanked:
-                same = not (i > a and _in_word(character_before(text, i), kinds))
-                same &= not (i + size < b and _in_word(character(text, i + size)[0], kinds))
-            if same:
-                found |= phrases.classes[p]
-    return found, curly
-
-
-@njit(cache=True, nogil=True)
-def _in_word(code, kinds):
-    return code == 95 or kinds[np.uint64(code)] & (LETTER | DIGIT) != 0
-
-
-@njit(cache=True, nogil=True)
-def _sentences(text, a, b, kinds, closers):
-    """Return the sentences of a line; a line of nothing is one."""
-    count, i = 1, a
+@njit(cache=True, nogil=True, inline="always")
+def _sentences(data, begin, masks, a, b, kinds, closers):
+    """Return the sentences of the line a:b of a text; a line of nothing is one."""
+    count, i = 1, next_one(masks.stops, a, b)
     while i < b:
-        code, width = character(text, i)
-        i += width
-        if kinds[np.uint64(code)] & TERMINAL == 0:
-            continue
-        wide = code >= 0x80
+        code, width = character(data, begin + i)
+        i, wide = i + width, code >= 0x80
         while i < b:
-            code, width = character(text, i)
+            code, width = character(data, begin + i)
             ends = kinds[np.uint64(code)] & TERMINAL != 0
-            if not ends and not (code == closers).any():
+            if not ends and not _closes(code, closers):
                 break
             wide |= ends and code >= 0x80
             i += width
         count += i < b and (wide or kinds[np.uint64(code)] & WHITE != 0)
+        i = next_one(masks.stops, i, b)
     return count
+
+
+@njit(cache=True, nogil=True)
+def _closes(code, closers):
+    found = False
+    for closer in closers:
+        found |= code == closer
+    return found
 
 
 @njit(cache=True, nogil=True)

@@ -108,7 +108,7 @@ def lower_ascii(typing, source, target):
 
 
 def _finder(test):
-    """Return an intrinsic find(at): a uint64 with a one for each of 64 bytes of which `test` is true, the first lowest."""
+    """Return an intrinsic find(at): a uint64 with a one for each of 64 bytes that pass the test, the first lowest."""
 
     @intrinsic
     def find(typing, at):
@@ -156,6 +156,21 @@ white_ascii = _among((0x09, 0x0D), (0x1C, 0x20))
 breaks_ascii = _among((0x0A, 0x0D), (0x1C, 0x1E))
 stops_ascii = _equal(*b".?!")
 feeds, hashes, dots, brackets, curlies = (_equal(ord(character)) for character in "\n#.[{")
+
+
+@intrinsic
+def equal_small(typing, at, byte):
+    """Return a uint64 with a one for each of 64 bytes that is `byte` when the bit 0x20 of small letters is set."""
+
+    def code(context, builder, signature, arguments):
+        text = builder.load(_pointer(builder, arguments[0], _BLOCK), align=1)
+        one = builder.insert_element(ir.Constant(_BLOCK, ir.Undefined), arguments[1], _I32(0))
+        every = builder.shuffle_vector(
+            one, ir.Constant(_BLOCK, ir.Undefined), ir.Constant(ir.VectorType(_I32, 64), [0] * 64)
+        )
+        return builder.bitcast(builder.icmp_unsigned("==", builder.or_(text, _all(0x20)), every), _I64)
+
+    return types.uint64(types.intp, types.uint8), code
 
 
 @intrinsic

@@ -152,7 +152,9 @@ def _scratch(size: int, words: int, lines: int) -> Scratch:
 
 def _stop_keys(stop_words: Sequence[str]) -> np.ndarray:
     """Return the hashes of the words, each once: uint64."""
-    padded = [(np.frombuffer(word.encode() + bytes(_SPARE), np.uint8), len(word.encode())) for word in stop_words if word]
+    padded = [
+        (np.frombuffer(word.encode() + bytes(_SPARE), np.uint8), len(word.encode())) for word in stop_words if word
+    ]
     return np.unique(np.array([repeats.word_hash(read_only(word), 0, size) for word, size in padded], np.uint64))
 
 
@@ -203,7 +205,7 @@ def _words(data, begin, end, masks, seen, scratch, row):
     """Write the words of one document and count them and their letters."""
     size, out = end - begin, _Written(address(scratch.joined), address(scratch.at), address(scratch.ends))
     text, behind = address(data) + begin, address(data) + len(data)
-    i, j = np.int64(0), np.int64(0)
+    i, j, apart = np.int64(0), np.int64(0), seen & ALONE != 0
     state = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
     while True:
         i = next_zero(masks.white, i, size)
@@ -211,10 +213,7 @@ def _words(data, begin, end, masks, seen, scratch, row):
             break
         stop = next_one(masks.white, i, size)
         _copy(text + i, text + stop, behind, out.joined + j)
-        if seen & ALONE:
-            state = _split(masks, i, stop, j - i, out, state)
-        else:
-            state = _peel(masks, i, stop, j - i, out, state)
+        state = _split(masks, i, stop, j - i, out, state) if apart else _peel(masks, i, stop, j - i, out, state)
         i, j = stop, j + stop - i
     row[_WORDS], black, symbols, row[_ALPHA] = state
     row[_PLAIN], row[_PLAIN_CHARACTERS] = row[_WORDS] - symbols, black - symbols

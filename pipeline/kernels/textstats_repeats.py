@@ -167,24 +167,48 @@ def repeated_grams(joined, at, ends, words, room, out):
     if words < 5:
         return
     count = _candidates(joined, at, words, room)
-    places, slots = room.places, room.slots
-    bits, sums = _bits(count), _sums(joined, at[words], room.sums)
+    sums = _sums(joined, at[words], room.sums)
     for n in range(5, 11):
+        while count > 0 and room.places[count - 1] > words - n:
+            count -= 1
+        left = _twice(at, sums, n, count, room)
+        bits, slots = _bits(left), room.slots
         slots[: 1 << bits] = _FREE
-        after, characters = 0, 0
-        for j in range(count):
-            t = places[j]
-            if t < after or t > words - n:
-                continue
-            begin, end = at[t], at[t + n]
-            key = sums[end] - sums[begin] * _power(end - begin)
-            key |= np.uint64(key == _FREE)
-            slot = _find(slots, bits, key)
-            if slots[slot] == key:
-                characters += ends[t + n] - ends[t]
-                after = t + n
-            slots[slot] = key
+        after, characters = np.int64(0), np.int64(0)
+        for j in range(left):
+            t, key = np.int64(room.ids[j]), room.keys[j]
+            if t >= after:
+                slot = _find(slots, bits, key)
+                if slots[slot] == key:
+                    characters += ends[t + n] - ends[t]
+                    after = t + n
+                slots[slot] = key
         out[n - 5] = characters
+
+
+@njit(cache=True, nogil=True)
+def _twice(at, sums, n, count, room):
+    """Write the places (as ids) and the keys of the n-grams that may have come twice; return how many.
+
+    A byte map says so, as in `_candidates`, and without a branch; what is left goes to the table.
+    """
+    bits = _bits(count) + 1
+    seen, places, ids, keys, spread = room.seen, room.places, room.ids, room.keys, np.uint64(64 - bits)
+    seen[: 1 << bits] = 0
+    for j in range(count):
+        t = np.int64(places[j])
+        begin, end = np.int64(at[t]), np.int64(at[t + n])
+        key = sums[end] - sums[begin] * _power(end - begin)
+        key |= np.uint64(key == _FREE)
+        keys[j] = key
+        slot = (key * _SPREAD) >> spread
+        seen[slot] = seen[slot] << np.uint8(1) | np.uint8(1)
+    left = np.int64(0)
+    for j in range(count):
+        key = keys[j]
+        ids[left], keys[left] = places[j], key
+        left += np.int64(seen[(key * _SPREAD) >> spread] > 1)
+    return left
 
 
 @njit(cache=True, nogil=True)
