@@ -1,7 +1,7 @@
 """Byte n-grams of some target texts: how often each domain has them, and what any mixture of the domains says of them.
 
-Letters: B bytes, N texts, K the longest n-gram, S strings, D domains, T targets, G n-grams, L leaves, M mixtures. Text i
-is data[offsets[i]:offsets[i + 1]]; in front of it stand K - 1 bytes 255, which UTF-8 never has, so every byte has K - 1
+Letters: B bytes, N texts, K the longest n-gram, S strings, D domains, T targets, G n-grams, L leaves, M mixtures. Text
+i is data[offsets[i]:offsets[i + 1]]; in front of it stand K - 1 bytes 255, which UTF-8 never has, so every byte has K - 1
 before it.
 
 The n-gram of order k at a byte is the byte x with the k - 1 before it, its history h. What a mixture with s_d copies of
@@ -43,7 +43,7 @@ class Strings(NamedTuple):
 class Tree(NamedTuple):
     """The n-grams that the targets need, each behind its parent, which is it without its first byte.
 
-    A leaf is where a byte of a target ends: its longest n-gram whose history some domain has, for a longer one would say
+    A leaf is where a byte of a target ends: its longest n-gram whose history some domain has; a longer one would say
     the same. leaves[firsts[t]:firsts[t + 1]] are those of target t, and times how many of its bytes end there.
     """
 
