@@ -1,8 +1,8 @@
 """Byte n-grams of some target texts: how often each domain has them, and what any mixture of the domains says of them.
 
-Letters: B bytes, N texts, K the longest n-gram, S strings, D domains, T targets, G n-grams, L leaves, M mixtures. Text
-i is data[offsets[i]:offsets[i + 1]]; in front of it stand K - 1 bytes 255, which UTF-8 never has, so every byte has K - 1
-before it.
+Letters: B bytes, N texts, K the longest n-gram, S strings, D domains, T targets, G n-grams, L leaves, M mixtures, X at
+most sixteen of them. Text i is data[offsets[i]:offsets[i + 1]]; in front of it stand K - 1 bytes 255, which UTF-8 never
+has, so every byte has K - 1 before it.
 
 The n-gram of order k at a byte is the byte x with the k - 1 before it, its history h. What a mixture with s_d copies of
 domain d says of a byte is P_K of
@@ -147,16 +147,13 @@ def losses(grown: Tree, strengths_K: np.ndarray, copies_MD: np.ndarray) -> np.nd
     losses_MT = np.empty((len(copies_MD), len(grown.firsts) - 1))
     for lanes in _lanes(len(copies_MD)):
         likely = _likely(grown, strengths_K, copies_MD[lanes])
-        losses_MT[lanes] = _bits_all(likely, grown.firsts, grown.leaves, grown.times)[: lanes.stop - lanes.start]
+        losses_MT[lanes] = _bits_all(likely, grown.firsts, grown.leaves, grown.times)
     return losses_MT
 
 
 def probabilities(grown: Tree, strengths_K: np.ndarray, copies_MD: np.ndarray) -> np.ndarray:
     """Return what every mixture says of every leaf, float64 [L, M]."""
-    parts = [
-        _likely(grown, strengths_K, copies_MD[lanes])[grown.leaves, : lanes.stop - lanes.start]
-        for lanes in _lanes(len(copies_MD))
-    ]
+    parts = [_likely(grown, strengths_K, copies_MD[lanes])[grown.leaves] for lanes in _lanes(len(copies_MD))]
     return np.concatenate([np.empty((len(grown.leaves), 0)), *parts], axis=1)
 
 
@@ -164,11 +161,10 @@ def _lanes(mixtures: int) -> list[slice]:
     return [slice(first, min(first + LANES, mixtures)) for first in range(0, mixtures, LANES)]
 
 
-def _likely(grown: Tree, strengths_K: np.ndarray, copies_MD: np.ndarray) -> np.ndarray:
-    """Return what up to sixteen mixtures say of every n-gram, float64 [G, 16]."""
-    copies_DX = np.zeros((copies_MD.shape[1], LANES))
-    copies_DX[:, : len(copies_MD)] = copies_MD.T
-    likely_GX = np.empty((len(grown.orders), LANES))
+def _likely(grown: Tree, strengths_K: np.ndarray, copies_XD: np.ndarray) -> np.ndarray:
+    """Return what some mixtures say of every n-gram, float64 [G, X]."""
+    copies_DX = np.ascontiguousarray(copies_XD.T, np.float64)
+    likely_GX = np.empty((len(grown.orders), len(copies_XD)))
     strengths = np.ascontiguousarray(strengths_K, np.float64)
     _likely_all(grown.orders, grown.parents, grown.grams, grown.histories, strengths, copies_DX, likely_GX)
     return likely_GX
@@ -288,10 +284,11 @@ def _likely_all(orders, parents, grams, histories, strengths, copies, likely):
 
 @njit(cache=True, nogil=True)
 def _bits_all(likely, firsts, leaves, times):
-    """Return bits per byte, [16, T]: exponents are summed and mantissas multiplied, so logarithms are rare."""
-    bits = np.zeros((LANES, len(firsts) - 1))
+    """Return bits per byte, [X, T]: exponents are summed and mantissas multiplied, so logarithms are rare."""
+    lanes = likely.shape[1]
+    bits = np.zeros((lanes, len(firsts) - 1))
     raw = likely.view(np.int64)
-    exponents, products, mantissas = np.empty(LANES, np.int64), np.empty(LANES), np.empty(LANES)
+    exponents, products, mantissas = np.empty(lanes, np.int64), np.empty(lanes), np.empty(lanes)
     raw_mantissas = mantissas.view(np.int64)
     for target in range(len(firsts) - 1):
         held, total = 0, 0
@@ -299,21 +296,21 @@ def _bits_all(likely, firsts, leaves, times):
         for entry in range(firsts[target], firsts[target + 1]):
             leaf, count = leaves[entry], times[entry]
             total += count
-            for lane in range(LANES):
+            for lane in range(lanes):
                 exponents[lane] += count * ((raw[leaf, lane] >> _FRACTION) - _BIAS)
                 raw_mantissas[lane] = (raw[leaf, lane] & _FRACTION_BITS) | (_BIAS << _FRACTION)
             if count > _OFTEN:
-                for lane in range(LANES):
+                for lane in range(lanes):
                     bits[lane, target] -= count * np.log2(mantissas[lane])
                 continue
             if held + count > _MOST_HELD:
-                for lane in range(LANES):
+                for lane in range(lanes):
                     bits[lane, target] -= np.log2(products[lane])
                 held, products[:] = 0, 1
             for _ in range(count):
-                for lane in range(LANES):
+                for lane in range(lanes):
                     products[lane] *= mantissas[lane]
             held += count
-        for lane in range(LANES):
+        for lane in range(lanes):
             bits[lane, target] = (bits[lane, target] - np.log2(products[lane]) - exponents[lane]) / total
     return bits

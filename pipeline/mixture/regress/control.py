@@ -1,8 +1,8 @@
 """A surface as a control variate: what a law need not find out, since texts tell it without a run.
 
-The runs' losses minus f s(w) are what the laws are fitted to, and f s(w) is added to what they expect (Glasserman 2003,
-"Monte Carlo methods in financial engineering", 4.1: the variance falls as far as s goes with the losses). s is the power
-law of a surface of `mixture.surface`; with f >= 0 the sum of it and another power law is convex.
+The runs' losses minus f s(w) are what the laws are fitted to, and f s(w) is added to what they expect. The variance
+they have to explain falls as far as s goes with the losses (Glasserman 2003, "Monte Carlo methods in financial
+engineering", 4.1). s is the power law of a surface of `mixture.surface`; with f >= 0 its sum with another is convex.
 
 The factors tried are a half and the whole of the ratio of the losses' deviation to the surface's, so the units of the
 losses do not matter.
