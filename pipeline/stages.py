@@ -40,6 +40,7 @@ STAGES: dict[str, str] = {
     "tokens.datatrove": "pipeline.tokens.exports.datatrove:DATATROVE",
     "mixture.plan": "pipeline.mixture.plan:PLAN",
     "mixture.sample": "pipeline.mixture.sample:SAMPLE",
+    "mixture.surface": "pipeline.mixture.surface:SURFACE",
     "mixture.train": "pipeline.mixture.train:TRAIN",
     "mixture.fit": "pipeline.mixture.fit:FIT",
     "mixture.recommend": "pipeline.mixture.recommend:RECOMMEND",

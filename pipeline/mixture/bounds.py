@@ -66,6 +66,24 @@ def known(names: Iterable[str], domains: tuple[str, ...], what: str) -> None:
             raise ConfigError(f"{what}: there is no domain {name!r}{hint} (there are {', '.join(domains)})")
 
 
+def shares(wanted: Mapping[str, float], targets: Iterable[str], missing: str) -> dict[str, float]:
+    """Return the weight of every wanted target, summing to 1; all targets alike if none is wanted.
+
+    Args:
+        missing: what is said of a target that is not there.
+
+    Raises:
+        ConfigError: a target is not there, or a weight is below 0.
+    """
+    there = list(targets)
+    if unknown := [name for name in wanted if name not in there]:
+        raise ConfigError(f"targets: {missing} {unknown[0]!r} (there are {', '.join(there)})")
+    weights = {name: weight for name, weight in (wanted or dict.fromkeys(there, 1.0)).items() if weight}
+    if not weights or min(weights.values()) < 0:
+        raise ConfigError("targets: weights are from 0 up, and at least one is above 0")
+    return {name: weight / sum(weights.values()) for name, weight in weights.items()}
+
+
 def available(given: Mapping[str, float] | None, plan: Path | None, what: str) -> dict[str, float]:
     """Return what there is of every domain: as given, or the tokens available by a plan.
 

@@ -1,6 +1,7 @@
 """Fit laws to a table of runs: for every target, which law holds, how well, and whether more runs would help.
 
-Reads runs (a table file, or a step that writes runs.parquet); writes fit.json: by target the chosen law with all its
+Reads runs (a table file, or a step that writes runs.parquet) and, if there is one, a surface of the same domains, whose
+losses are tried as control variates (see `regress.laws`); writes fit.json: by target the chosen law with all its
 numbers, what the held-out runs say of every law tried, the error by number of runs, and the runs themselves, so that
 `mixture.recommend` needs nothing else. Losses are those of the last step.
 
@@ -16,8 +17,10 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from pipeline.errors import ConfigError, DataError
+from pipeline.errors import DataError
 from pipeline.mixture import runs as tables
+from pipeline.mixture import surfaces
+from pipeline.mixture.bounds import shares
 from pipeline.mixture.gates import gates
 from pipeline.mixture.regress import laws
 from pipeline.mixture.regress.arrays import Array, mixture_keys, rank_correlation
@@ -51,12 +54,7 @@ class Fit:
         Raises:
             ConfigError: a target has not been fitted, or a weight is below 0.
         """
-        if unknown := [name for name in wanted if name not in self.laws]:
-            raise ConfigError(f"targets: no law was fitted to {unknown[0]!r} (there are {', '.join(self.laws)})")
-        weights = {name: weight for name, weight in (wanted or dict.fromkeys(self.laws, 1.0)).items() if weight}
-        if not weights or min(weights.values()) < 0:
-            raise ConfigError("targets: weights are from 0 up, and at least one is above 0")
-        return {name: weight / sum(weights.values()) for name, weight in weights.items()}
+        return shares(wanted, self.laws, "no law was fitted to")
 
     def observed(self, weights: dict[str, float]) -> Array:
         """Return the weighted mean of each run's losses, [N]."""
@@ -64,8 +62,11 @@ class Fit:
         return mean
 
 
-def fit_runs(runs: Runs, names: Sequence[str] = laws.USUAL) -> Fit:
+def fit_runs(runs: Runs, names: Sequence[str] = laws.USUAL, known: surfaces.Laws | None = None) -> Fit:
     """Return the laws of every target.
+
+    Args:
+        known: the laws of surfaces; a target that they do not have is fitted without.
 
     Raises:
         DataError: there are fewer than eight different mixtures.
@@ -75,7 +76,10 @@ def fit_runs(runs: Runs, names: Sequence[str] = laws.USUAL) -> Fit:
             f"mixture.fit: {different} different mixtures are too few to fit a law to; {LEAST_MIXTURES} are the least, "
             "64 a good beginning (`corpusmill mixture sample`)"
         )
-    return Fit(runs, {name: laws.fit(runs.weights_ND, runs.final(name), names) for name in runs.targets})
+    known = known or {}
+    return Fit(
+        runs, {name: laws.fit(runs.weights_ND, runs.final(name), names, known.get(name)) for name in runs.targets}
+    )
 
 
 def story(fit: Fit) -> dict[str, Any]:
@@ -122,7 +126,8 @@ def from_json(path: Path) -> Fit:
 def _target_story(runs: Runs, name: str, fitted: laws.Fitted) -> dict[str, Any]:
     losses_N = runs.final(name)
     points = laws.curve(runs.weights_ND, losses_N, fitted)
-    return {
+    controlled = {"surface": fitted.control.surface, "factor": fitted.control.factor} if fitted.control else {}
+    return controlled | {
         "law": fitted.law,
         "held_out": {law: asdict(figures) for law, figures in fitted.judged.items()},
         "noise": runs.noise(losses_N),
@@ -155,7 +160,9 @@ def _verdict(points: list[laws.Point]) -> str:
 def fit_stage(step: Step, params: FitParams) -> None:
     """Read the runs, fit every target, and write the laws with what the held-out runs say of them."""
     read = tables.read(step.file("runs", tables.RUNS_FILE), params.domains, params.targets)
-    fit = fit_runs(read, params.laws)
+    wired = "surface" in {*step.inputs, *step.files}
+    known = surfaces.read_laws(step.file("surface", surfaces.FILE), read.domains) if wired else None
+    fit = fit_runs(read, params.laws, known)
     told = story(fit)
     step.write_file(FIT_FILE, to_json(fit, told).encode())
     step.note(**facts(fit, told))
@@ -192,4 +199,4 @@ def guessed(losses_N: Array, errors_N: Array) -> dict[str, list[float]]:
     }
 
 
-FIT = Stage(name="mixture.fit", version=2, params=FitParams, inputs=("runs",), run=fit_stage)
+FIT = Stage(name="mixture.fit", version=2, params=FitParams, inputs=("runs",), optional=("surface",), run=fit_stage)

@@ -55,7 +55,7 @@ class Objective:
         value, gradient_D, hessian_DD = 0.0, np.zeros(size), np.zeros((size, size))
         seen_D = self.repetition.effective(weights_D)
         for name, weight in self.weights.items():
-            v, g, h = self.laws[name].power.curve(seen_D)
+            v, g, h = self.laws[name].curve(seen_D)
             value, gradient_D, hessian_DD = value + weight * v, gradient_D + weight * g, hessian_DD + weight * h
         slope_D, bend_D = self.repetition.slopes(weights_D)
         return value, gradient_D * slope_D, hessian_DD * np.outer(slope_D, slope_D) + np.diag(gradient_D * bend_D)

@@ -8,11 +8,14 @@ An interval around a prediction is conformal: its half-width is q s(w), s the pr
 such that so many of the held-out runs lie within theirs (Lei et al. 2018, "Distribution-free predictive inference for
 regression", 5.2). The held-out runs were guessed from fewer runs than there are, so it errs to the wide side.
 
+With surfaces (see `regress.control`) all this is also done to what each of them leaves of the losses, and that is taken
+whose held-out errors are least; without one, if none makes them less.
+
 N runs, M mixtures asked about, D domains.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +23,7 @@ import numpy as np
 
 from pipeline.mixture.regress import power, process
 from pipeline.mixture.regress.arrays import Array, Places, folds, rank_correlation
+from pipeline.mixture.regress.control import Control, controls
 from pipeline.mixture.regress.linear import Exponential, Linear
 from pipeline.mixture.regress.power import PowerLaw
 from pipeline.mixture.regress.process import Process
@@ -51,7 +55,7 @@ class Fitted:
     """A target's power law and process, the chosen law, and how wide its intervals are.
 
     `errors_N` are the chosen law's held-out errors (guess - loss) and `spreads_N` the process' deviations that went
-    with them, in the order of the runs.
+    with them, in the order of the runs. The laws are of what `control` leaves of the losses.
     """
 
     law: str
@@ -62,9 +66,22 @@ class Fitted:
     judged: dict[str, Judged]
     errors_N: Array
     spreads_N: Array
+    control: Control | None = None
 
     def predict(self, weights_MD: Array) -> Array:
         """Return the loss that the chosen law expects of each mixture, [M]."""
+        rest_M = self._rest(weights_MD)
+        return rest_M if self.control is None else rest_M + self.control.predict(weights_MD)
+
+    def curve(self, weights_D: Array) -> tuple[float, Array, Array]:
+        """Return value, gradient [D] and Hessian [D, D] of the power law, control variate and all: convex."""
+        value, gradient_D, hessian_DD = self.power.curve(weights_D)
+        if self.control is None:
+            return value, gradient_D, hessian_DD
+        more, slope_D, bend_DD = self.control.curve(weights_D)
+        return value + more, gradient_D + slope_D, hessian_DD + bend_DD
+
+    def _rest(self, weights_MD: Array) -> Array:
         if self.law == "power":
             return self.power.predict(weights_MD)
         if self.law == "process":
@@ -80,7 +97,8 @@ class Fitted:
 
     def state(self) -> dict[str, Any]:
         """Return all that is needed, beside the runs, to have the law again."""
-        return {
+        controlled = {"control": self.control.state()} if self.control else {}
+        return controlled | {
             "law": self.law,
             "width": self.width,
             "power": self.power.state(),
@@ -92,24 +110,42 @@ class Fitted:
         }
 
 
-def fit(weights_ND: Array, losses_N: Array, laws: Sequence[str] = USUAL) -> Fitted:
-    """Return the laws fitted to one target, one of `laws` chosen."""
+def fit(
+    weights_ND: Array, losses_N: Array, laws: Sequence[str] = USUAL, surfaces: Mapping[str, PowerLaw] | None = None
+) -> Fitted:
+    """Return the laws fitted to one target, one of `laws` chosen.
+
+    Args:
+        surfaces: by name the laws of surfaces of this target, tried as control variates.
+    """
+    best = _fit(weights_ND, losses_N, laws, None)
+    for control in controls(surfaces or {}, weights_ND, losses_N):
+        tried = _fit(weights_ND, losses_N, laws, control)
+        if tried.judged[tried.law].rmse < best.judged[best.law].rmse:
+            best = tried
+    return best
+
+
+def _fit(weights_ND: Array, losses_N: Array, laws: Sequence[str], control: Control | None) -> Fitted:
+    whole_N, losses_N = losses_N, _without(control, weights_ND, losses_N)
     folds_N = folds(weights_ND)
     a_power, power_N = power.fit(weights_ND, losses_N, folds_N)
     a_process, held_out = process.fit(weights_ND, losses_N, folds_N)
     known = {"power": power_N, "process": held_out.mean_N, "mean": (power_N + held_out.mean_N) / 2}
     guesses = {name: known[name] if name in known else _guesses(name, weights_ND, losses_N, folds_N) for name in laws}
-    judged = {name: Judged.of(guesses_N, losses_N) for name, guesses_N in guesses.items()}
+    judged = {name: Judged.of(guesses_N + (whole_N - losses_N), whole_N) for name, guesses_N in guesses.items()}
     best = _chosen(guesses, losses_N)
     errors_N = guesses[best] - losses_N
     other = OTHERS[best].fit(weights_ND, losses_N) if best in OTHERS else None
     width = quantile(np.abs(errors_N) / held_out.spread_N)
-    return Fitted(best, a_power, a_process, other, width, judged, errors_N, held_out.spread_N)
+    return Fitted(best, a_power, a_process, other, width, judged, errors_N, held_out.spread_N, control)
 
 
 def restore(weights_ND: Array, losses_N: Array, state: dict[str, Any]) -> Fitted:
     """Return what `state` describes of the runs that it was fitted to."""
     law = state["law"]
+    control = Control.restore(state["control"]) if "control" in state else None
+    losses_N = _without(control, weights_ND, losses_N)
     return Fitted(
         law=law,
         power=PowerLaw.restore(state["power"]),
@@ -119,7 +155,13 @@ def restore(weights_ND: Array, losses_N: Array, state: dict[str, Any]) -> Fitted
         judged={name: Judged(**figures) for name, figures in state["judged"].items()},
         errors_N=np.array(state["errors"], float),
         spreads_N=np.array(state["spreads"], float),
+        control=control,
     )
+
+
+def _without(control: Control | None, weights_ND: Array, losses_N: Array) -> Array:
+    """Return what the control variate leaves of the losses."""
+    return losses_N if control is None else losses_N - control.predict(weights_ND)
 
 
 def quantile(sizes_N: Array, coverage: float = COVERAGE) -> float:
@@ -160,6 +202,7 @@ def curve(weights_ND: Array, losses_N: Array, fitted: Fitted) -> list[Point]:
     A part is every 8th run and so on, three parts of each size; sizes below 8 runs are left out. The last point is the
     five-fold error, so of four fifths of the runs.
     """
+    losses_N = _without(fitted.control, weights_ND, losses_N)
     points, count = [], len(losses_N)
     for share in (8, 4, 2):
         if count // share < 8:
