@@ -36,6 +36,7 @@ STAGES: dict[str, str] = {
     "mixture.sample": "pipeline.mixture.sample:SAMPLE",
     "mixture.fit": "pipeline.mixture.fit:FIT",
     "mixture.recommend": "pipeline.mixture.recommend:RECOMMEND",
+    "mixture.cluster": "pipeline.mixture.cluster:CLUSTER",
 }
 
 
