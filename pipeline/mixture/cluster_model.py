@@ -3,7 +3,8 @@
 First `fine` clusters by spherical k-means, then the merging of those that lie together (Diao et al. 2025, "CLIMB",
 3.1): a merged cluster need not be round. Directions are taken from the mean of their scope, since all texts share the
 common words. A document is in the cluster of the fine centre that is nearest; how like its cluster it is, is the
-cosine with the mean direction of the cluster. Documents without a direction go to the largest cluster, with a likeness of 0.
+cosine with the mean direction of the cluster. Documents without a direction go to the largest cluster, with a
+likeness of 0.
 
 Letters: N documents, D dimensions, K fine clusters, G clusters, S scopes.
 """
