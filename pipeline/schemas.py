@@ -24,7 +24,10 @@ MASK = ("keep", "reason")
 
 
 BUCKET = "bucket"
-"""The column a stage asks of its `buckets` role: a part of a domain, null for a document that is in none."""
+"""The column a stage asks of its `buckets` role: a part of a domain, null for a document that is in none.
+
+It is a path: `high` is a part of its document's domain, `/physics` stands alone whatever the document's domain.
+"""
 
 
 def documents(extra: tuple[str, ...] = ()) -> pa.Schema:
@@ -58,10 +61,16 @@ def decide(batch: pa.RecordBatch, drop: "np.ndarray | pa.Array", reason: str) ->
 
 
 def mixed_domains(batch: pa.RecordBatch) -> pa.Array:
-    """Return the domain of each row as a mixture sees it: `domain/bucket` where it is in a bucket, else the domain."""
+    """Return the domain of each row as a mixture sees it: `domain/bucket` where it is in a bucket, else the domain.
+
+    A bucket that begins with a slash is a domain of its own, called by what follows.
+    """
     if BUCKET not in batch.schema.names:
         return batch["domain"]
-    return pc.coalesce(pc.binary_join_element_wise(batch["domain"], batch[BUCKET], "/"), batch["domain"])
+    bucket = batch[BUCKET]
+    part = pc.binary_join_element_wise(batch["domain"], bucket, "/")
+    alone = pc.utf8_slice_codeunits(bucket, 1)
+    return pc.coalesce(pc.if_else(pc.starts_with(bucket, "/"), alone, part), batch["domain"])
 
 
 def doc_ids(array: pa.Array) -> np.ndarray:

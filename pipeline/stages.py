@@ -44,6 +44,7 @@ STAGES: dict[str, str] = {
     "mixture.train": "pipeline.mixture.train:TRAIN",
     "mixture.fit": "pipeline.mixture.fit:FIT",
     "mixture.recommend": "pipeline.mixture.recommend:RECOMMEND",
+    "mixture.cluster": "pipeline.mixture.cluster:CLUSTER",
 }
 
 

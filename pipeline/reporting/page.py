@@ -11,6 +11,7 @@ from pathlib import Path
 from pipeline import builds, store
 from pipeline.reporting import (
     classifier,
+    clusters,
     decontamination,
     duplication,
     heuristics,
@@ -59,6 +60,7 @@ def _sections(evidence: Evidence, excerpts: Excerpts) -> Iterator[str]:
     yield quality.quality(evidence)
     yield selection.selection(evidence)
     yield verification.verification(evidence)
+    yield clusters.clusters(evidence)
     yield training.lengths(evidence)
     yield training.tokens(evidence)
     yield training.mixture(evidence)
