@@ -1,13 +1,15 @@
 """Further merges of a byte-pair encoding whose tokens may span words: the second stage of SuperBPE.
 
-Letters: T tokens of all pieces, P pieces, V tokens of the vocabulary, W of the grown one, B bytes of its tokens, M merges.
-Piece p is tokens[ends[p]:ends[p + 1]]; token v is data[offsets[v]:offsets[v + 1]].
+Letters: T tokens of all pieces, P pieces, V tokens of the vocabulary, W of the grown one, B bytes of its tokens, M
+merges. Piece p is tokens[ends[p]:ends[p + 1]]; token v is data[offsets[v]:offsets[v + 1]].
 
 The rule (Liu et al. 2025, "SuperBPE: Space Travel for Language Models", section 2 and appendix A.1): the pair of
-neighbours in a piece that comes most often becomes a token, again and again; of pairs that come equally often it is the
-one with the smaller ids. A pair is left alone if its token would have more than so many words (parts between ASCII white
-space) or a colon with a space behind it. Neighbours are counted where they overlap as well: three equal tokens in a row
-are two pairs, and are merged from the left.
+neighbours in a piece that comes most often becomes a token, again and again; of pairs that come equally often it is
+the one with the smaller ids. A pair is left alone if its token would have more than so many words (parts between ASCII
+white space) or a colon with a space behind it. Neighbours are counted where they overlap as well: three equal tokens in
+a row are two pairs, and are merged from the left.
+
+Memory: 72 bytes a token of the text.
 """
 
 import heapq
@@ -228,10 +230,10 @@ def _find(known, data, bounds, text):
 def _equal(data, start, stop, text):
     if stop - start != len(text):
         return False
+    same = True
     for at in range(len(text)):
-        if data[start + at] != text[at]:
-            return False
-    return True
+        same &= data[start + at] == text[at]
+    return same
 
 
 @njit(cache=True, nogil=True)

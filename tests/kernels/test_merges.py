@@ -1,6 +1,7 @@
 """Merges beyond words, against counting all neighbours anew; and against the trainer of `tokenizers` inside words."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ def learned(pieces, vocabulary, banned, wanted, most_words, least=2):
     data, offsets = flat(vocabulary, np.uint8)
     no = np.array([text in banned for text in vocabulary], bool)
     made, data, offsets = merges.learn(tokens, ends, data, offsets, no, wanted, most_words, least)
-    strings = [bytes(data[a:b]) for a, b in zip(offsets, offsets[1:], strict=False)]
+    strings = [bytes(data[a:b]) for a, b in pairwise(offsets)]
     return [tuple(row) for row in made.tolist()], strings
 
 
