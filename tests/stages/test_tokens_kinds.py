@@ -8,14 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models
 
 from pipeline.errors import ConfigError, DataError
 from pipeline.tokens import engine, split
 from pipeline.tokens.bytelevel import to_bytes
+from pipeline.tokens.encode import ENCODE, EncodeParams
 from pipeline.tokens.train import TRAIN, TrainParams, check, train_parity, train_tokenizer
-from tests.conftest import run_stage, write_documents
-from tests.stages.road import in_shards, some_documents
+from tests.conftest import read, run_stage, write_documents
+from tests.stages.road import Road, in_shards, some_documents, token_lists
 
 PHRASES = ["on the other hand", "as a matter of fact", "it is said that", "by the way", "at the end of 1984", "see: it"]
 
@@ -237,3 +238,27 @@ def test_no_token_holds_more_digits_than_the_policy(kind):
 def test_parameters_that_do_not_fit_are_refused(params, why):
     with pytest.raises(ValidationError, match=why):
         TrainParams(**params)
+
+
+def test_the_fewest_tokens_are_no_more_than_by_merges_and_spell_the_text(tmp_path):
+    road = Road(tmp_path, in_shards(some_documents(), 2))
+    merged = road.encode()
+    fewest = Road(tmp_path / "fewest", in_shards(some_documents(), 2), tokenizer=road.tokenizer_file)
+    lists = token_lists(fewest.encode(segmentation="minimum"))
+    assert fewest.tokens.manifest.facts["engine"] == "minimum"
+    tokenizer = Tokenizer.from_file(str(road.tokenizer_file))
+    assert [tokenizer.decode(ids, skip_special_tokens=False) for ids in lists] == read(road.documents)[
+        "text"
+    ].to_pylist()
+    assert all(len(few) <= len(many) for few, many in zip(lists, token_lists(merged), strict=True))
+
+
+def test_the_fewest_tokens_never_forge_the_end_of_a_document(tmp_path):
+    road = Road(tmp_path, [[("a <|endoftext|> b", "web")]])
+    assert 0 not in token_lists(road.encode(segmentation="minimum"))[0]
+
+
+def test_a_tokenizer_that_is_not_of_bytes_cannot_be_cut_with_the_fewest(tmp_path):
+    Tokenizer(models.WordLevel({"a": 0, "<|endoftext|>": 1}, "a")).save(str(tmp_path / "words.json"))
+    with pytest.raises(ConfigError, match="byte-level"):
+        ENCODE.check(EncodeParams(segmentation="minimum"), {"tokenizer": tmp_path / "words.json"})
