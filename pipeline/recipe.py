@@ -141,14 +141,31 @@ Export = Literal["megatron", "mds", "litdata", "huggingface", "flat", "olmo", "d
 
 
 class Tokens(Frozen):
-    """The vocabulary, the length of a training sequence and further formats."""
+    """The vocabulary, the length of a training sequence and further formats.
+
+    `kind`, `split`, `digits` and `parallel` say how a vocabulary is trained, `train_weights` are the domains' shares of
+    what it is trained on; "mixture" takes those of the section `mixture`.
+    """
 
     tokenizer: str | None = None
     vocab_size: int = Field(16384, ge=300)
     train_mb: int = Field(10, ge=1)
+    kind: Literal["bpe", "superbpe", "parity"] = "bpe"
+    split: Literal["llama3", "qwen2", "gpt2", "o200k"] = "llama3"
+    digits: Literal["threes", "single", "whole"] | None = None
+    parallel: str | None = None
+    train_weights: Literal["natural", "uniform", "mixture"] | dict[str, float] = "natural"
+    segmentation: Literal["bpe", "minimum"] = "bpe"
     eos: str | None = None
     sequence_length: int = Field(2048, ge=8)
     export: tuple[Export, ...] = ()
+
+    @model_validator(mode="after")
+    def _is_brought_along_or_trained(self) -> "Tokens":
+        trained = sorted(self.model_fields_set & {"kind", "split", "digits", "parallel", "train_weights"})
+        if self.tokenizer is not None and trained:
+            raise ValueError(f"a tokenizer is brought along, so `{trained[0]}` says nothing: leave out one of the two")
+        return self
 
 
 class StepConfig(Frozen):
@@ -226,6 +243,8 @@ class Recipe(Frozen):
             buckets = self.quality is not None and self.quality.buckets is not None
             for place, names in self.mixture.named_domains().items():
                 named[place] = tuple(name.rpartition("/")[0] if buckets else name for name in names)
+        if self.tokens and isinstance(self.tokens.train_weights, dict):
+            named["tokens.train_weights"] = tuple(self.tokens.train_weights)
         return named
 
     def _named_columns(self) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Tokens: tokenizer, tokens, (mixture), sequences, exports."""
 
+from pipeline.errors import ConfigError
 from pipeline.recipe import Recipe
 from pipeline.road import mixture
 from pipeline.road.steps import Road
@@ -11,15 +12,18 @@ def vocabulary(road: Road) -> None:
     assert tokens is not None
     if tokens.tokenizer is None:
         size = {"vocab_size": tokens.vocab_size, "max_bytes": tokens.train_mb * 1_000_000, "seed": road.recipe.seed}
+        cut = {"kind": tokens.kind, "split": tokens.split, "digits": tokens.digits, "weights": _train_weights(road)}
         special = {"special_tokens": [tokens.eos]} if tokens.eos else {}
-        road.lay("tokenizer", "tokens.train", road.documents | road.mask, **size, **special)
+        sentences = {"parallel": f"file:{tokens.parallel}"} if tokens.parallel else {}
+        road.lay("tokenizer", "tokens.train", road.documents | road.mask | sentences, **size, **cut, **special)
 
 
 def encode(road: Road) -> None:
     """Lay the step that turns text into tokens."""
     assert road.recipe.tokens is not None
     roles = road.documents | _tokenizer(road.recipe) | road.mask
-    road.lay("tokens", "tokens.encode", roles, eos=road.recipe.tokens.eos)
+    tokens = road.recipe.tokens
+    road.lay("tokens", "tokens.encode", roles, eos=tokens.eos, segmentation=tokens.segmentation)
 
 
 def pack(road: Road) -> None:
@@ -31,6 +35,18 @@ def pack(road: Road) -> None:
     road.lay("sequences", "tokens.pack", roles, sequence_length=tokens.sequence_length, seed=road.recipe.seed)
     for name in tokens.export:
         road.lay(name, f"tokens.{name}", {"sequences": "sequences"})
+
+
+def _train_weights(road: Road) -> Any:
+    tokens, mixture = road.recipe.tokens, road.recipe.mixture
+    assert tokens is not None
+    if tokens.train_weights != "mixture":
+        return tokens.train_weights
+    if mixture is None:
+        raise ConfigError("tokens.train_weights: mixture takes the weights of the section `mixture`; there is none")
+    if isinstance(mixture.weights, dict):
+        return {domain: weight for domain, weight in mixture.weights.items() if weight}
+    return mixture.weights
 
 
 def _tokenizer(recipe: Recipe) -> dict[str, str]:

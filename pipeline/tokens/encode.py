@@ -8,6 +8,7 @@ keep the document; length counts no EOS and is 0 there.
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -22,15 +23,22 @@ from pipeline.tokens import engine
 from pipeline.tokens.column import TOKENS, token_column
 from pipeline.tokens.engine import Vocabulary
 from pipeline.tokens.format import token_dtype
+from pipeline.tokens.minimum import NAME as MINIMUM
+from pipeline.tokens.minimum import minimum_encoder
 
 CHECKED_BYTES = 1 << 19
 CHECKED_SHARDS = 8
 
 
 class EncodeParams(Params):
-    """`eos` names the token that ends a document; null takes the first that is known to be one."""
+    """Which token ends a document, and how text is cut into tokens.
+
+    `eos` names the token; null takes the first that is known to be one. `segmentation: bpe` applies the merges of the
+    vocabulary; `minimum` cuts each piece of a text into the fewest tokens (byte-level vocabularies only).
+    """
 
     eos: str | None = Field(None, min_length=1)
+    segmentation: Literal["bpe", "minimum"] = "bpe"
 
 
 SCHEMA = pa.schema(
@@ -51,7 +59,8 @@ def encode_batch(batch: pa.RecordBatch, *, path: str, vocabulary: Vocabulary, us
     """
     keep = batch["keep"].to_numpy(zero_copy_only=False)
     texts = batch["text"].filter(batch["keep"]).to_pylist()
-    ids, offsets = engine.encoder(Path(path), vocabulary.eos, using).encode(texts)
+    chosen = minimum_encoder(Path(path)) if using == MINIMUM else engine.encoder(Path(path), vocabulary.eos, using)
+    ids, offsets = chosen.encode(texts)
     _refuse_eos(batch, ids, offsets, vocabulary)
     lengths = np.zeros(batch.num_rows, np.int64)
     lengths[keep] = np.diff(offsets)
@@ -112,13 +121,17 @@ def check(params: EncodeParams, files: Mapping[str, Path]) -> None:
     """Refuse a given tokenizer.json that cannot be loaded, or that has no EOS, before anything runs."""
     if "tokenizer" in files:
         engine.vocabulary(files["tokenizer"], params.eos)
+        if params.segmentation == MINIMUM:
+            minimum_encoder(files["tokenizer"])
 
 
 def encode(step: Step, params: EncodeParams) -> None:
     """Choose the engine, then encode shard by shard; nothing is held between batches."""
     path = step.file("tokenizer", "tokenizer.json")
     vocabulary = engine.vocabulary(path, params.eos)
-    using, why = engine.choose(path, vocabulary.eos, sampled_texts(list(step.inputs["documents"].paths())))
+    using, why = MINIMUM, ""
+    if params.segmentation == "bpe":
+        using, why = engine.choose(path, vocabulary.eos, sampled_texts(list(step.inputs["documents"].paths())))
     tally = step.map_shards(
         partial(encode_batch, path=str(path), vocabulary=vocabulary, using=using),
         columns={"documents": ("doc_id", "text", "domain", "bytes"), "mask": ("keep",)},

@@ -1,123 +1,141 @@
-"""Train a byte-level BPE on a sample of the kept documents.
+"""Train a byte-level vocabulary on a sample of the kept documents: BPE, SuperBPE or parity-aware BPE.
 
-Reads documents (doc_id, text, domain, bytes); writes tokenizer.json. A document is in the sample when its draw lies
-under max_bytes / kept bytes, so every domain has its natural share and the sample does not depend on files; it is read
-in the order of doc_id, so neither do the merges. The split is Llama 3's: contractions, words with the character before
-them, up to three digits, runs of signs, line ends, white space.
+Reads documents (doc_id, text, domain, bytes, and for parity the column of languages), and the file `parallel`; writes
+tokenizer.json. A document is in the sample when its draw lies under its domain's share of the sample over the domain's
+kept bytes, so the sample does not depend on files; it is read in the order of doc_id, so neither do the merges. How
+text is cut is in `tokens.split`.
 """
 
-from collections.abc import Iterator
-from functools import partial
-from typing import NamedTuple
+from collections.abc import Mapping
+from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-from pydantic import Field, field_validator
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from pipeline.errors import DataError
-from pipeline.kernels import hashing
-from pipeline.schemas import doc_ids
-from pipeline.stage import Params, Stage, Step
+from pipeline.errors import ConfigError, DataError
+from pipeline.stage import Stage, Step
+from pipeline.tokens import parallel, split, superwords
+from pipeline.tokens.bytelevel import to_bytes
+from pipeline.tokens.sample import Drawn, draw
+from pipeline.tokens.train_params import BYTES, TrainParams
 
-SPLIT = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-BYTES = 256
-LARGEST_VOCABULARY = 1 << 20
-"""Four times that of any model; the trainer makes room for all of it at once, and aborts where it cannot."""
-STREAM = 0x70B1
-"""The draws of this sample; no other purpose uses this stream."""
-MAX_DOCUMENT_CHARACTERS = 1 << 20
-"""A longer document counts with its beginning: one book of 100 MB must not be the sample."""
-
-
-class TrainParams(Params):
-    """`vocab_size` counts the 256 bytes and the special tokens; `max_bytes` is the size of the sample."""
-
-    vocab_size: int = Field(16384, ge=BYTES + 1, le=LARGEST_VOCABULARY)
-    max_bytes: int = Field(10_000_000, gt=0)
-    seed: int = 0
-    special_tokens: tuple[str, ...] = ("<|endoftext|>",)
-
-    @field_validator("special_tokens")
-    @classmethod
-    def _are_distinct(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if not names or len(set(names)) != len(names) or "" in names:
-            raise ValueError("special_tokens must be distinct and not empty; the first ends a document")
-        return names
-
-
-class Drawn(NamedTuple):
-    """A document of the sample."""
-
-    doc_id: bytes
-    domain: str
-    text: str
-
-
-def kept_bytes(batches: Iterator[pa.RecordBatch]) -> int:
-    """Return the bytes of text that a shard's mask keeps."""
-    return sum(int(np.sum(batch["bytes"].filter(batch["keep"]).to_numpy())) for batch in batches)
-
-
-def drawn(batches: Iterator[pa.RecordBatch], *, seed: int, share: float) -> list[Drawn]:
-    """Return the documents of a shard that are in the sample."""
-    sample: list[Drawn] = []
-    for batch in batches:
-        lucky = hashing.fractions(hashing.draw(seed, doc_ids(batch["doc_id"]), STREAM)) < share
-        chosen = batch.filter(pa.array(lucky & batch["keep"].to_numpy(zero_copy_only=False)))
-        columns = (chosen[name].to_pylist() for name in ("doc_id", "domain", "text"))
-        sample += [
-            Drawn(doc_id, domain, text[:MAX_DOCUMENT_CHARACTERS]) for doc_id, domain, text in zip(*columns, strict=True)
-        ]
-    return sample
+PARALLEL = "parallel"
 
 
 def train_tokenizer(texts: list[str], params: TrainParams) -> Tokenizer:
-    """Return a byte-level BPE; special tokens have the first ids. It may be smaller than asked on a small sample."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(SPLIT), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
+    """Return a BPE or SuperBPE; special tokens have the first ids. It may be smaller than asked on a small sample."""
+    inside = params.merges() if params.kind == "bpe" else max(1, round(params.transition * params.merges()))
+    tokenizer = _untrained(params)
     trainer = trainers.BpeTrainer(
-        vocab_size=params.vocab_size,
+        vocab_size=BYTES + len(params.special_tokens) + inside,
         special_tokens=list(params.special_tokens),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer, length=len(texts))
+    return superwords.extend(tokenizer, texts, params) if params.kind == "superbpe" else tokenizer
+
+
+def train_parity(
+    texts: Mapping[str, list[str]], params: TrainParams, sentences: Mapping[str, list[str]] | None
+) -> Tokenizer:
+    """Return a parity-aware BPE of the texts of each language (Foroutan et al. 2025, "Parity-Aware BPE").
+
+    Each merge is the one that the language with the worst compression gains by most; how well a language is compressed
+    is told by `sentences`, the same ones in every language, or by params.ratio.
+    """
+    tokenizer, languages = _untrained(params), sorted(texts)
+    trainer = trainers.ParityBpeTrainer(
+        num_merges=params.merges(),
+        variant=params.variant,
+        global_merges=round(params.global_merges * params.merges()),
+        min_frequency=2,
+        special_tokens=list(params.special_tokens),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    trainer.train_from_iterator(
+        tokenizer,
+        [iter(texts[name]) for name in languages],
+        dev_iterators=[iter(sentences[name]) for name in languages] if sentences else None,
+        ratio=[params.ratio[name] for name in languages] if params.ratio else None,
+    )
     return tokenizer
 
 
-def train(step: Step, params: TrainParams) -> None:
-    """Fold the size, fold the sample, train in this process."""
-    narrow = {"documents": ("bytes",), "mask": ("keep",)}
-    size = step.fold(kept_bytes, lambda a, b: a + b, columns=narrow) or 0
-    if not size:
+def _untrained(params: TrainParams) -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = split.pre_tokenizer(params.narrow())
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+def by_language(documents: list[Drawn], params: TrainParams, measured: Mapping[str, object]) -> dict[str, list[str]]:
+    """Return the texts of each language; documents whose language is null are left out.
+
+    Raises:
+        DataError: fewer than two languages, or one that neither the parallel text nor the ratio knows.
+    """
+    texts: dict[str, list[str]] = {}
+    for document in documents:
+        if document.language:
+            texts.setdefault(document.language, []).append(document.text)
+    if len(texts) < 2:
+        found = ", ".join(texts) or "none"
         raise DataError(
-            f"{step.name}: no document is kept, so there is nothing to train a tokenizer on; look at what the steps "
-            "before dropped, or name a tokenizer.json in the recipe"
+            f"tokens.train: parity is between languages; column {params.languages!r} of the sample: {found}"
         )
-    wide = {"documents": ("doc_id", "domain", "text"), "mask": ("keep",)}
-    fn = partial(drawn, seed=params.seed, share=params.max_bytes / size)
-    sample = sorted(step.fold(fn, lambda a, b: a + b, columns=wide) or [])
-    tokenizer = train_tokenizer([document.text for document in sample], params)
-    domains: dict[str, int] = {}
-    for document in sample:
-        domains[document.domain] = domains.get(document.domain, 0) + len(document.text.encode())
+    if missing := sorted(set(texts) - set(measured)):
+        raise DataError(
+            f"tokens.train: no {'ratio' if params.ratio else 'parallel text'} of {missing[0]!r}, which is in column "
+            f"{params.languages!r} of the sample. It has {', '.join(sorted(texts))}; known are "
+            f"{', '.join(sorted(measured))}. Add it, or keep such documents from this step by a mask"
+        )
+    return texts
+
+
+def check(params: TrainParams, files: Mapping[str, Path]) -> None:
+    """Refuse parity that nothing measures, or that two things measure, and parallel text that cannot be read."""
+    given = [name for name, there in ((PARALLEL, PARALLEL in files), ("ratio", params.ratio)) if there]
+    if params.kind != "parity" and PARALLEL in files:
+        raise ConfigError(f"parallel text is of kind parity, and kind is {params.kind}: leave out one of the two")
+    if params.kind == "parity" and len(given) != 1:
+        raise ConfigError(
+            "parity wants either the role `parallel` (file:PATH of a table with one column a language) or `ratio`; "
+            f"given are {' and '.join(given) or 'none'}"
+        )
+    if PARALLEL in files:
+        parallel.read(files[PARALLEL])
+
+
+def train(step: Step, params: TrainParams) -> None:
+    """Draw the sample, train in this process."""
+    check(params, step.files)
+    documents, notes = sample = draw(step, params)
+    if params.kind == "parity":
+        sentences = parallel.read(step.files[PARALLEL]) if PARALLEL in step.files else None
+        texts = by_language(documents, params, sentences or params.ratio or {})
+        tokenizer = train_parity(texts, params, sentences)
+        step.note(sample_bytes_by_language=sample.sizes("language"))
+    else:
+        tokenizer = train_tokenizer([document.text for document in documents], params)
     step.write_file("tokenizer.json", tokenizer.to_str(pretty=True).encode())
     step.note(
+        kind=params.kind,
         vocab_size=tokenizer.get_vocab_size(),
         eos=params.special_tokens[0],
-        sample_documents=len(sample),
-        sample_bytes_by_domain=dict(sorted(domains.items())),
+        sample_documents=len(documents),
+        sample_bytes_by_domain=sample.sizes("domain"),
+        superwords=sum(len((to_bytes(name) or b"").split()) > 1 for name in tokenizer.get_vocab()),
+        notes=notes,
     )
 
 
-TRAIN = Stage(name="tokens.train", version=1, params=TrainParams, inputs=("documents",), optional=("mask",), run=train)
+TRAIN = Stage(
+    name="tokens.train",
+    version=1,
+    params=TrainParams,
+    inputs=("documents",),
+    optional=("mask", PARALLEL),
+    run=train,
+    check=check,
+)
