@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import records, store
+from pipeline import describe_provenance, records, store
 from pipeline.corpus import DATA, Corpus
 from pipeline.description import Description, split
 from pipeline.errors import ConfigError, DataError
@@ -88,13 +88,15 @@ def by_domain(packed: Packed) -> list[dict[str, Any]]:
 def example(corpus: Corpus, row: int | None) -> dict[str, Any]:
     """Return one sequence: its segments with their document, domain and text. {} if there are none.
 
+    Of a row that was asked for, each document's source is told as well: that reads the doc_ids of all documents.
+
     Raises:
         ConfigError: there is no such sequence.
     """
     packed = read_packed(corpus.root)
     if not packed.rows and not row:
         return {}
-    row = row or 0
+    asked, row = row is not None, row or 0
     if not 0 <= row < packed.rows:
         raise ConfigError(f"row {row:,}: {corpus.root} has sequences 0 to {packed.rows - 1:,}")
     part, place = _part_of(packed, row)
@@ -102,8 +104,12 @@ def example(corpus: Corpus, row: int | None) -> dict[str, Any]:
     tokens, mine = rows[place], segments[offsets[place] : offsets[place + 1]]
     text, source = decoder(corpus)
     found = {"sequence": row, "tokenizer": source, "segments": []}
-    listed = [_segment(packed, tokens, *pair, text) for pair in _bounds(mine[:SEGMENTS])]
-    more = [{"more": f"{len(mine) - SEGMENTS} more segments"}] if len(mine) > SEGMENTS else []
+    shown = mine if asked else mine[:SEGMENTS]
+    ids = [segment["doc_id"].tobytes() for segment in shown if segment["domain"] != PADDING]
+    sources = describe_provenance.sources(corpus, ids) if asked else {}
+    listed = [_segment(packed, tokens, *pair, text) for pair in _bounds(shown)]
+    listed = [segment | sources.get(bytes.fromhex(segment.get("doc_id", "")), {}) for segment in listed]
+    more = [{"more": f"{len(mine) - SEGMENTS} more segments"}] if len(mine) > len(shown) else []
     return found | {"segments": listed + more}
 
 
@@ -176,10 +182,7 @@ def _identity(corpus: Corpus) -> str | None:
     inputs = corpus.manifest.inputs
     if "tokenizer" in inputs:
         return inputs["tokenizer"]
-    if "tokens" not in inputs:
-        return None
-    roots = corpus.root.parent.glob(f"*-{inputs['tokens'][:SHORT]}")
-    tokens = next((found for root in roots if (found := store.open_corpus(root))), None)
+    tokens = describe_provenance.beside(corpus, "tokens")
     return tokens.manifest.inputs.get("tokenizer") if tokens else None
 
 

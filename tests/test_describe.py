@@ -142,6 +142,28 @@ def test_packed_sequences_are_decoded_with_their_documents(built):
             assert segment["domain"] in ("prose", "notes")
 
 
+def test_a_sequence_that_is_asked_for_names_the_source_of_every_document(built):
+    found = show(built["sequences"].root, row=3)
+    root = built["documents"].root
+    rows = {path.name: pq.read_table(path).to_pylist() for path in built["documents"].paths()}
+    segments = [segment for segment in found.example["segments"] if "doc_id" in segment]
+    assert segments
+    for segment in segments:
+        row = rows[segment["shard"]][segment["row"]]
+        assert (row["doc_id"].hex(), row["source_id"]) == (segment["doc_id"], segment["source_id"])
+        assert segment["documents"] == root.name
+        assert f"{segment['shard']}" in found.to_text(200)
+    assert show(built.folder, row=3).example == found.example
+
+
+def test_a_source_that_is_gone_is_not_told(copy, built):
+    for root in (copy / "corpora").glob("ingest-*"):
+        shutil.rmtree(root)
+    segments = show(copy / "corpora" / built["sequences"].root.name, row=3).example["segments"]
+    assert [segment for segment in segments if "text" in segment]
+    assert not [segment for segment in segments if "source_id" in segment]
+
+
 def test_a_sequence_that_is_not_there_is_refused(built):
     with pytest.raises(ConfigError, match="has sequences 0 to"):
         show(built["sequences"].root, row=10**9)

@@ -11,7 +11,7 @@ numpy and the standard library only: the trainer imports this.
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -23,8 +23,10 @@ IGNORE = -100
 """The target of a position that is not learned: the last of a segment, and padding."""
 
 Item = dict[str, np.ndarray]
+FLAT = ("cu_seqlens", "max_seqlen")
+"""What is said of all positions of a batch together."""
 OPEN_PARTS = 128
-"""Parts mapped at a time: each takes three file descriptors, and a process may often have 1,024."""
+"""Parts mapped at a time: each takes up to four file descriptors, and a process may often have 1,024."""
 LOOKAHEAD = 1024
 
 
@@ -37,9 +39,11 @@ class PackedDataset:
         tokens        [L] int64      the row
         targets       [L] int64      the next token; IGNORE (-100) at the last position of a segment and in padding
         loss_mask     [L] bool       where targets is not IGNORE
-        position_ids  [L] int64      0, 1, 2, ... from the start of each segment
+        loss_weights  [L] float32    where tokens have weights: that of the target, 0 where nothing is learned
+        position_ids  [L] int64      0, 1, 2, ... from the start of each segment, or of the row: see `positions`
         document_ids  [L] int32      0..K-1, which segment a position belongs to; -1 in padding
         cu_seqlens    [K + 1] int32  segment bounds 0..L, padding being a segment of its own (FlashAttention varlen)
+        max_seqlen    [] int32       the longest segment, padding included (FlashAttention varlen)
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class PackedDataset:
         world_size: int = 1,
         shuffle: bool = True,
         epochs: int | None = 1,
+        positions: Literal["restart", "continue"] = "restart",
     ):
         """Open a folder of packed sequences; nothing is read yet but its manifest.
 
@@ -63,20 +68,24 @@ class PackedDataset:
             epochs: passes after which iteration ends, None for never. When fewer than world_size rows are left of the
                 last pass they are skipped, so that every rank makes the same number of steps. Iterating again goes on
                 with the following passes.
+            positions: "restart" counts position_ids from the start of each segment, "continue" through the whole row.
 
         Raises:
             DataError: the folder does not hold finished packed sequences, or a file is missing or truncated.
-            ValueError: rank, world_size or epochs is out of range.
+            ValueError: rank, world_size or epochs is out of range, or positions is neither.
         """
         if world_size < 1 or not 0 <= rank < world_size:
             raise ValueError(f"rank {rank} of {world_size}: rank must be 0..world_size-1")
         if epochs is not None and epochs < 1:
             raise ValueError(f"epochs is {epochs}; give 1 or more, or None to iterate for ever")
+        if positions not in ("restart", "continue"):
+            raise ValueError(f"positions is {positions!r}; give 'restart' or 'continue'")
         self.packed = read_packed(path)
+        self.positions = positions
         self.seed, self.rank, self.world_size, self.shuffle, self.epochs = seed, rank, world_size, shuffle, epochs
         self.consumed = 0
         self._first_row = np.cumsum([0, *(part.rows for part in self.packed.parts)])
-        self._open: OrderedDict[int, tuple[np.ndarray, ...]] = OrderedDict()
+        self._open: OrderedDict[int, tuple[Any, ...]] = OrderedDict()
 
     def __len__(self) -> int:
         """Return the number of rows, over all ranks."""
@@ -96,10 +105,10 @@ class PackedDataset:
         if not -len(self) <= row < len(self):
             raise IndexError(f"row {row} of {len(self):,}")
         batch = self.batch(np.array([row % len(self)]))
-        return {name: array if name == "cu_seqlens" else array[0] for name, array in batch.items()}
+        return {name: array if name in FLAT else array[0] for name, array in batch.items()}
 
     def batch(self, rows: np.ndarray) -> Item:
-        """Return B rows at once: [B, L] arrays; cu_seqlens runs over the flattened B * L positions."""
+        """Return B rows at once: [B, L] arrays; cu_seqlens and max_seqlen are of the flattened B * L positions."""
         tokens = self.tokens(rows).astype(np.int64)
         segments = [self.segments(int(row)) for row in rows]
         ends = np.concatenate([s["end"] + np.int64(i * self.sequence_length) for i, s in enumerate(segments)])
@@ -112,28 +121,46 @@ class PackedDataset:
         targets[ends - 1] = IGNORE
         for i in np.flatnonzero(padding):
             targets[starts[i] : ends[i]] = IGNORE
+        learned, places = targets != IGNORE, np.arange(tokens.size)
+        restart = self.positions == "restart"
         flat = {
             "tokens": tokens,
             "targets": targets,
-            "loss_mask": targets != IGNORE,
-            "position_ids": np.arange(tokens.size) - np.repeat(starts, lengths),
+            "loss_mask": learned,
+            "position_ids": places - np.repeat(starts, lengths) if restart else places % self.sequence_length,
             "document_ids": np.repeat(np.where(padding, np.int32(-1), number), lengths),
         }
+        if self.packed.token_weights:
+            flat["loss_weights"] = _of_targets(self.token_weights(rows).ravel(), learned)
         item = {name: array.reshape(tokens.shape) for name, array in flat.items()}
-        return item | {"cu_seqlens": np.concatenate([[0], ends]).astype(np.int32)}
+        bounds = np.concatenate([[0], ends]).astype(np.int32)
+        return item | {"cu_seqlens": bounds, "max_seqlen": np.array(lengths.max(initial=0), np.int32)}
 
     def tokens(self, rows: np.ndarray) -> np.ndarray:
         """Return [B, L], the tokens of rows alone, in the dtype of the files."""
-        out = np.empty((len(rows), self.sequence_length), self.packed.dtype)
+        return self._rows(rows, 0, self.packed.dtype)
+
+    def token_weights(self, rows: np.ndarray) -> np.ndarray:
+        """Return [B, L] float16, the weight of each token of rows.
+
+        Raises:
+            DataError: these sequences were packed without weights.
+        """
+        if not self.packed.token_weights:
+            raise DataError(f"{self.packed.root} has no weights of tokens; wire `weights` where they are packed")
+        return self._rows(rows, 3, np.dtype("<f2"))
+
+    def _rows(self, rows: np.ndarray, kind: int, dtype: np.dtype) -> np.ndarray:
+        out = np.empty((len(rows), self.sequence_length), dtype)
         parts = np.searchsorted(self._first_row, rows, "right") - 1
         for i, (part, row) in enumerate(zip(parts.tolist(), (rows - self._first_row[parts]).tolist(), strict=True)):
-            out[i] = self._part(part)[0][row]
+            out[i] = self._part(part)[kind][row]
         return out
 
     def segments(self, row: int) -> np.ndarray:
         """Return what lies in a row from left to right, as `tokens.format.SEGMENT`: document, start, end, domain."""
         part = int(np.searchsorted(self._first_row, row, "right")) - 1
-        _, offsets, segments = self._part(part)
+        _, offsets, segments, _ = self._part(part)
         at = row - int(self._first_row[part])
         return segments[offsets[at] : offsets[at + 1]]
 
@@ -209,7 +236,7 @@ class PackedDataset:
         run = self.epochs * len(self)
         return (self.consumed // run + 1) * run if run else 0
 
-    def _part(self, index: int) -> tuple[np.ndarray, ...]:
+    def _part(self, index: int) -> tuple[Any, ...]:
         arrays = self._open.get(index)
         if arrays is None:
             arrays = self._opened(self.packed.parts[index])
@@ -220,15 +247,24 @@ class PackedDataset:
             self._open.move_to_end(index)
         return arrays
 
-    def _opened(self, part: Part) -> tuple[np.ndarray, ...]:
+    def _opened(self, part: Part) -> tuple[Any, ...]:
+        """Return rows, offsets, segments and weights, None where there are none."""
         rows, offsets, segments = part.open()
         if rows.shape != (part.rows, self.sequence_length) or rows.dtype != self.packed.dtype:
             raise DataError(
                 f"{part.paths()[0]} holds {rows.dtype} {rows.shape}, the manifest says {self.packed.dtype} "
                 f"{(part.rows, self.sequence_length)}: build it again"
             )
-        return rows, offsets, segments
+        return rows, offsets, segments, part.weights()
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the mapped files behind: a process that gets this dataset maps its own."""
         return self.__dict__ | {"_open": OrderedDict()}
+
+
+def _of_targets(weights: np.ndarray, learned: np.ndarray) -> np.ndarray:
+    """Return [T] float32, the weight of the token after each position, 0 where none is learned."""
+    out = np.zeros(len(weights), np.float32)
+    out[:-1] = weights[1:]
+    out[~learned] = 0
+    return out

@@ -21,7 +21,7 @@ class TorchPackedDataset(IterableDataset[Batch]):
     """Batches of packed sequences as tensors, in the order of `PackedDataset.batches`; endless unless told `epochs`."""
 
     def __init__(self, path: Path | str, *, batch_size: int, epochs: int | None = None, **options: Any):
-        """Open packed sequences; `options` are those of PackedDataset (seed, rank, world_size, shuffle)."""
+        """Open packed sequences; `options` are those of PackedDataset (seed, rank, world_size, shuffle, positions)."""
         super().__init__()
         self.batch_size = batch_size
         self.dataset = PackedDataset(path, epochs=epochs, **options)

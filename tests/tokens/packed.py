@@ -10,7 +10,15 @@ from pipeline.tokens.format import PADDING, SEGMENT, write_part
 EOS, PAD = 1, 0
 
 
-def write_packed(root: Path, parts: int = 3, rows: int = 7, length: int = 16, vocab_size: int = 1000, seed: int = 0):
+def write_packed(
+    root: Path,
+    parts: int = 3,
+    rows: int = 7,
+    length: int = 16,
+    vocab_size: int = 1000,
+    seed: int = 0,
+    weighted: bool = False,
+):
     """Write packed sequences of random documents; return [(tokens, segments) of each row]."""
     rng = np.random.default_rng(seed)
     (root / "data").mkdir(parents=True)
@@ -22,7 +30,9 @@ def write_packed(root: Path, parts: int = 3, rows: int = 7, length: int = 16, vo
         dtype = np.uint16 if vocab_size <= 1 << 16 else np.uint32
         array = np.array([row for row, _ in made], dtype).reshape(rows, length)
         segments = np.concatenate([s for _, s in made]) if made else np.zeros(0, SEGMENT)
-        names.append(write_part(lambda name: root / "data" / name, f"part-{part:05d}", array, offsets, segments))
+        weights = (array % 7 / 4).astype(np.float16) if weighted else None
+        stem = f"part-{part:05d}"
+        names.append(write_part(lambda name: root / "data" / name, stem, array, offsets, segments, weights))
         written += made
     files = sorted(path.name for path in (root / "data").iterdir())
     tokens = sum(token != PAD for row, _ in written for token in row)
@@ -36,7 +46,7 @@ def write_packed(root: Path, parts: int = 3, rows: int = 7, length: int = 16, vo
             "dtype": "uint16" if vocab_size <= 1 << 16 else "uint32",
             "eos_id": EOS,
             "bos_id": None,
-            "token_weights": False,
+            "token_weights": weighted,
             "pad_id": PAD,
             "vocab_size": vocab_size,
             "domains": ["books", "code"],

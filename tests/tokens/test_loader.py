@@ -47,6 +47,7 @@ def test_an_item_says_what_a_trainer_needs_of_every_position(folder):
             following = [IGNORE] * (end - begin) if padding else [*row[begin + 1 : end], IGNORE]
             assert item["targets"][begin:end].tolist() == following
             assert item["loss_mask"][begin:end].tolist() == [t != IGNORE for t in following]
+        assert item["max_seqlen"] == max(end - begin for begin, end in pairwise(bounds))
 
 
 def test_an_item_has_the_dtypes_and_shapes_it_promises(folder):
@@ -59,6 +60,7 @@ def test_an_item_has_the_dtypes_and_shapes_it_promises(folder):
         "loss_mask": ("bool", (16,)),
         "position_ids": ("int64", (16,)),
         "document_ids": ("int32", (16,)),
+        "max_seqlen": ("int32", ()),
     }
 
 
@@ -70,6 +72,35 @@ def test_a_batch_is_its_rows_side_by_side(folder):
         assert np.array_equal(batch[name], np.stack([item[name] for item in items]))
     bounds = [0, *(16 * i + end for i, item in enumerate(items) for end in item["cu_seqlens"][1:].tolist())]
     assert batch["cu_seqlens"].tolist() == bounds
+    assert batch["max_seqlen"] == max(item["max_seqlen"] for item in items)
+
+
+def test_positions_restart_with_every_segment_or_continue_through_the_row(folder):
+    continuing = PackedDataset(folder[0], positions="continue").batch(np.array([0, 5, 9]))
+    assert continuing.pop("position_ids").tolist() == [list(range(16))] * 3
+    restarting = PackedDataset(folder[0]).batch(np.array([0, 5, 9]))
+    assert restarting.pop("position_ids").tolist() != [list(range(16))] * 3
+    assert {name: a.tolist() for name, a in continuing.items()} == {name: a.tolist() for name, a in restarting.items()}
+    with pytest.raises(ValueError, match="positions is 'go on'"):
+        PackedDataset(folder[0], positions="go on")
+
+
+def test_the_loss_of_a_position_weighs_what_the_token_after_it_weighs(tmp_path):
+    write_packed(tmp_path / "p", weighted=True)
+    dataset = PackedDataset(tmp_path / "p")
+    item, weights = dataset[4], dataset.token_weights(np.array([4]))[0]
+    assert item["loss_weights"].dtype == np.float32
+    for place, learned in enumerate(item["loss_mask"].tolist()):
+        assert item["loss_weights"][place] == (weights[place + 1] if learned else 0)
+    assert np.count_nonzero(item["loss_weights"]) > 3
+    batch = dataset.batch(np.array([4, 7]))
+    assert batch["loss_weights"].tolist() == [item["loss_weights"].tolist(), dataset[7]["loss_weights"].tolist()]
+
+
+def test_sequences_without_weights_say_so(folder):
+    assert "loss_weights" not in PackedDataset(folder[0])[0]
+    with pytest.raises(DataError, match="has no weights of tokens"):
+        PackedDataset(folder[0]).token_weights(np.array([0]))
 
 
 def test_a_pass_gives_every_row_once_in_an_order_of_its_own(folder):

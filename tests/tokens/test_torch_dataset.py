@@ -1,5 +1,9 @@
 """The torch IterableDataset: the order of one process, however many workers the DataLoader has."""
 
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from pipeline.tokens.loader import PackedDataset
@@ -46,6 +50,7 @@ def test_tensors_have_the_types_that_models_take(folder):
         "position_ids": torch.int64,
         "document_ids": torch.int32,
         "cu_seqlens": torch.int32,
+        "max_seqlen": torch.int32,
     }
     logits = torch.zeros(batch["tokens"].numel(), 1000)
     assert torch.nn.functional.cross_entropy(logits, batch["targets"].ravel()).item() == pytest.approx(6.9078, abs=1e-3)
@@ -60,3 +65,32 @@ def test_training_goes_on_after_the_batches_that_were_learned(folder, workers):
     again = TorchPackedDataset(folder, batch_size=2, seed=7)
     again.load_state_dict(dataset.state_dict(batches=4))
     assert [batch["tokens"].tolist() for batch in loaded(again, workers, 5)] == whole[4:]
+
+
+def documented():
+    """The function that the guide to packing shows."""
+    text = (Path(__file__).parents[2] / "docs/packing.md").read_text(encoding="utf-8")
+    block = next(part for part in text.split("```python\n")[1:] if "flex_attention" in part).split("```")[0]
+    names = {}
+    exec(compile(block, "docs/packing.md", "exec"), names)
+    return names["attention"]
+
+
+def test_the_documented_block_mask_keeps_attention_within_documents(folder):
+    """Equal to attention computed for each segment alone, between the bounds that FlashAttention takes."""
+    import torch
+
+    batch = {name: torch.from_numpy(a) for name, a in PackedDataset(folder).batch(np.array([0, 4, 11])).items()}
+    torch.manual_seed(0)
+    rows, length = batch["tokens"].shape
+    q, k, v = (torch.randn(rows, 2, length, 16) for _ in range(3))
+    found = documented()(q, k, v, batch["document_ids"])
+    flat = [part.transpose(1, 2).reshape(1, rows * length, 2, 16).transpose(1, 2) for part in (q, k, v)]
+    bounds = batch["cu_seqlens"].tolist()
+    alone = [
+        torch.nn.functional.scaled_dot_product_attention(*(part[:, :, a:b] for part in flat), is_causal=True)
+        for a, b in pairwise(bounds)
+    ]
+    assert batch["max_seqlen"].item() == max(b - a for a, b in pairwise(bounds))
+    expected = torch.cat(alone, 2).transpose(1, 2).reshape(rows, length, 2, 16).transpose(1, 2)
+    torch.testing.assert_close(found, expected)
