@@ -15,6 +15,7 @@ from pipeline.reporting import (
     duplication,
     heuristics,
     markup,
+    mixture,
     numerals,
     provenance,
     quality,
@@ -61,7 +62,8 @@ def _sections(evidence: Evidence, excerpts: Excerpts) -> Iterator[str]:
     yield verification.verification(evidence)
     yield training.lengths(evidence)
     yield training.tokens(evidence)
-    yield training.mixture(evidence)
+    yield mixture.weights(evidence)
+    yield mixture.mixture(evidence)
     yield training.packing(evidence)
     yield provenance.others(evidence)
     yield provenance.identity(evidence)
