@@ -105,7 +105,7 @@ def verify_selection(
     """Train small models on what a finished build selected and on random subsets; return how they do on target texts.
 
     Args:
-        targets: files of texts (see `pipeline.quality.targets`), each as a path or `NAME=PATH`.
+        targets: files of texts (see `pipeline.proxy.targets`), each as a path or `NAME=PATH`.
         step: the step that selected; may be left out where one step of quality.select is in the recipe.
         params: of the stage quality.verify, such as `setting`, `budget_tokens`, `random` and `seeds`.
 

@@ -66,10 +66,17 @@ def write_once(path: Path, text: str) -> bool:
 
 def write_atomic(path: Path, text: str | Iterable[str]) -> None:
     """Replace `path` with `text`, whole or in pieces; a reader sees the old or the new, never a part."""
+    with replacing(path) as draft:
+        _write_synced(draft, text)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield where to write a draft, synced by the caller, that replaces `path` if the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        _write_synced(draft, text)
+        yield draft
         os.replace(draft, path)
         sync_folder(path.parent)
     finally:

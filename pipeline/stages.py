@@ -34,6 +34,7 @@ STAGES: dict[str, str] = {
     "tokens.megatron": "pipeline.tokens.megatron:MEGATRON",
     "mixture.plan": "pipeline.mixture.plan:PLAN",
     "mixture.sample": "pipeline.mixture.sample:SAMPLE",
+    "mixture.train": "pipeline.mixture.train:TRAIN",
     "mixture.fit": "pipeline.mixture.fit:FIT",
     "mixture.recommend": "pipeline.mixture.recommend:RECOMMEND",
 }

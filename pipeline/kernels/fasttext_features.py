@@ -167,6 +167,14 @@ def subwords(lookup, data, start, end, entry, features, n):
 
 
 @njit(cache=True, nogil=True)
+def _longer(array, used, size):
+    """The first `used` values in an array of `size`."""
+    longer = np.empty(size, array.dtype)
+    longer[:used] = array[:used]
+    return longer
+
+
+@njit(cache=True, nogil=True)
 def _known_parts(data, offsets, lookup):
     """The rows of the character n-grams of every known word, back to back, and their offsets [n_words + 1]."""
     part_offsets = np.zeros(lookup.n_words + 1, np.int64)
@@ -181,9 +189,7 @@ def _known_parts(data, offsets, lookup):
                 features = np.empty((end - start + 2) * lookup.maxn, np.int64)
             n = subwords(lookup, data, start, end, -1, features, 0)
         if total + n > len(parts):
-            larger = np.empty(2 * (total + n), np.int32)
-            larger[:total] = parts[:total]
-            parts = larger
+            parts = _longer(parts, total, 2 * (total + n))
         parts[total : total + n] = features[:n]
         total += n
         part_offsets[e + 1] = total
@@ -255,9 +261,7 @@ def document_features(data, offsets, lookup):
         while not cursor[2]:
             buffer, n = fill(lookup, data, offsets[d + 1], cursor, grams, buffer)
             if total + n > len(out):
-                larger = np.empty(2 * (total + n), np.int32)
-                larger[:total] = out[:total]
-                out = larger
+                out = _longer(out, total, 2 * (total + n))
             out[total : total + n] = buffer[:n]
             total += n
         out_offsets[d + 1] = total

@@ -1,11 +1,15 @@
-"""Packing of documents into sequences: best-fit-decreasing, and the layout of the packed rows.
+"""Packing of documents into sequences: which pieces of documents share one.
 
 Best-fit-decreasing (Ding et al., "Fewer Truncations Improve Language Modeling", 2024): the longest piece first, each
 into the fullest bin that still has room. Lengths are at most L, so a counting sort orders them and a three-level
 bitset over the remaining capacities finds the fullest fitting bin: O(N log_64 L).
 
+Shortest-pack-first (SPFHP: Krell et al., "Efficient Sequence Packing without Cross-contamination", 2021, listing 1):
+the longest piece first, each into the emptiest bin that has room and holds fewer than `depth` pieces; what fits into no
+bin of longer pieces gets one of its own. It is the published reference.
+
 Letters: N documents, P pieces (a document longer than L is cut into full pieces and a rest), B bins (= sequences),
-L tokens a sequence, S segments (pieces and paddings), T tokens.
+L tokens a sequence.
 """
 
 from typing import NamedTuple
@@ -61,10 +65,29 @@ def best_fit(lengths_P: np.ndarray, sequence_length: int) -> np.ndarray:
     Raises:
         ValueError: a length is outside 1..L.
     """
+    return _best_fit(_checked(lengths_P, sequence_length), sequence_length)
+
+
+def _checked(lengths_P: np.ndarray, sequence_length: int) -> np.ndarray:
     lengths = np.ascontiguousarray(lengths_P, np.int32)
     if len(lengths) and not (lengths.min() >= 1 and lengths.max() <= sequence_length):
         raise ValueError(f"piece lengths span {lengths.min()}..{lengths.max()}, expected 1..{sequence_length}")
-    return _best_fit(lengths, sequence_length)
+    return lengths
+
+
+def shortest_first(lengths_P: np.ndarray, sequence_length: int, depth: int) -> np.ndarray:
+    """Return [P] int32, the bin of each piece: SPFHP with at most `depth` pieces a bin, bins numbered as opened.
+
+    Raises:
+        ValueError: a length is outside 1..L.
+    """
+    return _shortest_first(_checked(lengths_P, sequence_length), sequence_length, depth)
+
+
+def concatenate(lengths_N: np.ndarray, sequence_length: int) -> tuple[Pieces, np.ndarray]:
+    """Return the pieces of documents put end to end and cut every L tokens, and [P] int32, the bin of each."""
+    *pieces, bins = _concatenate(np.ascontiguousarray(lengths_N, np.int64), sequence_length)
+    return Pieces(*pieces), bins
 
 
 def group(bin_P: np.ndarray) -> Bins:
@@ -75,46 +98,6 @@ def group(bin_P: np.ndarray) -> Bins:
 def bins_in_order(bins: Bins, order_B: np.ndarray) -> Bins:
     """Return the same bins in another order: the i-th is the old `order_B[i]`-th."""
     return Bins(*_reorder(bins.offsets, bins.piece, order_B))
-
-
-class Rows(NamedTuple):
-    """Packed sequences: rows of tokens, and the segments of each row from left to right, padding last."""
-
-    tokens: np.ndarray
-    """[B, L], the dtype asked for."""
-    offsets: np.ndarray
-    """[B + 1] int64 into the segments."""
-    end: np.ndarray
-    """[S] uint32, end of the segment within its row."""
-    piece: np.ndarray
-    """[S] int64, the piece that fills the segment; -1 for padding."""
-
-
-def lay_out(
-    tokens_T: np.ndarray, first_N: np.ndarray, plain_N: np.ndarray, pieces: Pieces, bins: Bins, shape: "Shape"
-) -> Rows:
-    """Return the rows of the bins, copied from a flat array of tokens.
-
-    Args:
-        tokens_T: tokens of all documents, end of one to start of the next in any order.
-        first_N: int64, where each document starts in `tokens_T`.
-        plain_N: int64, tokens of each document in `tokens_T`; a piece that reaches further ends in EOS.
-        pieces: pieces of these documents (their lengths count the EOS).
-        bins: the rows, in the order wanted.
-        shape: sequence length, dtype and the ids of EOS and padding.
-    """
-    rows = np.full((len(bins.offsets) - 1, shape.sequence_length), shape.pad_id, shape.dtype)
-    parts = _lay_out(tokens_T, first_N, plain_N, *pieces, *bins, rows, shape.dtype.type(shape.eos_id))
-    return Rows(rows, *parts)
-
-
-class Shape(NamedTuple):
-    """How packed rows look."""
-
-    sequence_length: int
-    dtype: np.dtype
-    eos_id: int
-    pad_id: int
 
 
 @njit(cache=True, nogil=True)
@@ -200,31 +183,108 @@ def _longest_first(lengths, limit):
 
 @njit(cache=True, nogil=True)
 def _best_fit(lengths, limit):
+    """Place runs of equal pieces: the bin that takes the first is the tightest for the next as long as it has room."""
     low = np.zeros((limit >> 6) + 2, np.uint64)
     mid = np.zeros((limit >> 12) + 2, np.uint64)
     top = np.zeros((limit >> 18) + 2, np.uint64)
     head = np.full(limit + 1, -1, np.int32)  # by remaining capacity: a stack of bins
     below = np.empty(len(lengths), np.int32)
     bins = np.empty(len(lengths), np.int32)
-    opened = 0
-    for i in _longest_first(lengths, limit):
-        room = _find(low, mid, top, np.int64(lengths[i]))
-        if room < 0:
-            room, b = np.int64(limit), opened
-            opened += 1
-        else:
-            b = head[room]
-            head[room] = below[b]
-            if head[room] < 0:
+    order = _longest_first(lengths, limit)
+    opened, i = 0, 0
+    while i < len(order):
+        length = np.int64(lengths[order[i]])
+        room = _find(low, mid, top, length)
+        while i < len(order) and lengths[order[i]] == length:
+            if room >= 0 and head[room] < 0:
                 _clear(low, mid, top, room)
-        bins[i] = b
-        left = room - lengths[i]
-        if left > 0:
-            if head[left] < 0:
-                _set(low, mid, top, left)
-            below[b] = head[left]
-            head[left] = b
+                room = _find(low, mid, top, room)
+            if room < 0:
+                left, b = np.int64(limit), opened
+                opened += 1
+            else:
+                left, b = room, head[room]
+                head[room] = below[b]
+            while left >= length and i < len(order) and lengths[order[i]] == length:
+                bins[order[i]] = b
+                left -= length
+                i += 1
+            if left > 0:
+                if head[left] < 0:
+                    _set(low, mid, top, left)
+                below[b] = head[left]
+                head[left] = b
+        if room >= 0 and head[room] < 0:
+            _clear(low, mid, top, room)
     return bins
+
+
+@njit(cache=True, nogil=True)
+def _shortest_first(lengths, limit, depth):
+    # The bitset is over what is filled, not over what is left: its smallest member is the emptiest bin.
+    low = np.zeros((limit >> 6) + 2, np.uint64)
+    mid = np.zeros((limit >> 12) + 2, np.uint64)
+    top = np.zeros((limit >> 18) + 2, np.uint64)
+    head = np.full(limit + 1, -1, np.int32)  # by tokens filled: a stack of bins that may take more
+    below = np.empty(len(lengths), np.int32)
+    pieces = np.zeros(len(lengths), np.int32)
+    bins = np.empty(len(lengths), np.int32)
+    order = _longest_first(lengths, limit)
+    opened, i = 0, 0
+    while i < len(order):
+        length, run = np.int64(lengths[order[i]]), opened
+        while i < len(order) and lengths[order[i]] == length:
+            filled = _find(low, mid, top, np.int64(0))
+            if filled < 0 or filled + length > limit:
+                # What is left of this length is opened at once: none of it goes on top of another.
+                bins[order[i]] = opened
+                opened += 1
+            else:
+                b = head[filled]
+                head[filled] = below[b]
+                if head[filled] < 0:
+                    _clear(low, mid, top, filled)
+                bins[order[i]] = b
+                _stack(low, mid, top, head, below, pieces, b, filled + length, limit, depth)
+            i += 1
+        for b in range(run, opened):
+            _stack(low, mid, top, head, below, pieces, b, length, limit, depth)
+    return bins
+
+
+@njit(cache=True, nogil=True)
+def _stack(low, mid, top, head, below, pieces, b, filled, limit, depth):
+    """Count one more piece of bin b; if it may take another, put it on the stack of what is filled alike."""
+    pieces[b] += 1
+    if pieces[b] < depth and filled < limit:
+        if head[filled] < 0:
+            _set(low, mid, top, filled)
+        below[b] = head[filled]
+        head[filled] = b
+
+
+@njit(cache=True, nogil=True)
+def _concatenate(lengths, limit):
+    total = 0
+    at = np.int64(0)
+    for length in lengths:
+        if length:
+            total += (at % limit + length + limit - 1) // limit
+        at += length
+    document = np.empty(total, np.int32)
+    start = np.empty(total, np.int64)
+    piece = np.empty(total, np.int32)
+    bins = np.empty(total, np.int32)
+    k, at = 0, np.int64(0)
+    for i in range(len(lengths)):
+        inside = 0
+        while inside < lengths[i]:
+            size = min(lengths[i] - inside, limit - at % limit)
+            document[k], start[k], piece[k], bins[k] = i, inside, size, at // limit
+            inside += size
+            at += size
+            k += 1
+    return document, start, piece, bins
 
 
 @njit(cache=True, nogil=True)
@@ -253,33 +313,3 @@ def _reorder(offsets, pieces, order):
             at += 1
         out_offsets[i + 1] = at
     return out_offsets, out
-
-
-@njit(cache=True, nogil=True)
-def _lay_out(tokens, first, plain, document, start, length, bin_offsets, bin_pieces, rows, eos):
-    count = len(rows)
-    most = len(bin_pieces) + count  # a row has at most one padding
-    offsets = np.zeros(count + 1, np.int64)
-    end = np.empty(most, np.uint32)
-    piece = np.empty(most, np.int64)
-    s = 0
-    for b in range(count):
-        at = 0
-        for k in range(bin_offsets[b], bin_offsets[b + 1]):
-            p = bin_pieces[k]
-            d = document[p]
-            copied = min(np.int64(length[p]), plain[d] - start[p])
-            source = first[d] + start[p]
-            for i in range(copied):
-                rows[b, at + i] = tokens[source + i]
-            at += copied
-            if copied < length[p]:
-                rows[b, at] = eos
-                at += 1
-            end[s], piece[s] = at, p
-            s += 1
-        if at < rows.shape[1]:
-            end[s], piece[s] = rows.shape[1], -1
-            s += 1
-        offsets[b + 1] = s
-    return offsets, end[:s], piece[:s]

@@ -51,7 +51,7 @@ def _storer(bits, kind):
 
 
 load8, load64 = _loader(8, types.uint8), _loader(64, types.uint64)
-store8, store64 = _storer(8, types.uint8), _storer(64, types.uint64)
+store8, store32, store64 = _storer(8, types.uint8), _storer(32, types.int32), _storer(64, types.uint64)
 
 
 @intrinsic
@@ -107,26 +107,55 @@ def lower_ascii(typing, source, target):
     return types.uint64(types.intp, types.intp), code
 
 
-@intrinsic
-def not_ascii(typing, at):
-    """Return a uint64 with a one for each of 64 bytes that is not ASCII, the first byte lowest."""
+def _finder(test):
+    """Return an intrinsic find(at): a uint64 with a one for each of 64 bytes of which `test` is true, the first lowest."""
 
-    def code(context, builder, signature, arguments):
-        text = builder.load(_pointer(builder, arguments[0], _BLOCK), align=1)
-        return builder.bitcast(builder.icmp_signed("<", text, _all(0)), _I64)
+    @intrinsic
+    def find(typing, at):
+        def code(context, builder, signature, arguments):
+            text = builder.load(_pointer(builder, arguments[0], _BLOCK), align=1)
+            return builder.bitcast(test(builder, text), _I64)
 
-    return types.uint64(types.intp), code
+        return types.uint64(types.intp), code
+
+    return find
 
 
-@intrinsic
-def not_space(typing, at):
-    """Return a uint64 with a one for each of 64 bytes that is not a space, the first byte lowest."""
+def _among(*ranges):
+    """Return a finder of the bytes in some ranges, each (first, last)."""
 
-    def code(context, builder, signature, arguments):
-        text = builder.load(_pointer(builder, arguments[0], _BLOCK), align=1)
-        return builder.bitcast(builder.icmp_unsigned("!=", text, _all(0x20)), _I64)
+    def test(builder, text):
+        found = None
+        for first, last in ranges:
+            here = builder.icmp_unsigned("<", builder.sub(text, _all(first)), _all(last - first + 1))
+            found = here if found is None else builder.or_(found, here)
+        return found
 
-    return types.uint64(types.intp), code
+    return _finder(test)
+
+
+def _equal(*bytes_):
+    """Return a finder of some bytes."""
+
+    def test(builder, text):
+        found = builder.icmp_unsigned("==", text, _all(bytes_[0]))
+        for byte in bytes_[1:]:
+            found = builder.or_(found, builder.icmp_unsigned("==", text, _all(byte)))
+        return found
+
+    return _finder(test)
+
+
+not_ascii = _finder(lambda builder, text: builder.icmp_signed("<", text, _all(0)))
+not_space = _finder(lambda builder, text: builder.icmp_unsigned("!=", text, _all(0x20)))
+continuations = _finder(lambda builder, text: builder.icmp_signed("<", text, _all(-64)))
+"""The bytes 10xxxxxx: all of a character in UTF-8 but its first."""
+letters_ascii = _among((ord("A"), ord("Z")), (ord("a"), ord("z")))
+digits_ascii = _among((ord("0"), ord("9")))
+white_ascii = _among((0x09, 0x0D), (0x1C, 0x20))
+breaks_ascii = _among((0x0A, 0x0D), (0x1C, 0x1E))
+stops_ascii = _equal(*b".?!")
+feeds, hashes, dots, brackets, curlies = (_equal(ord(character)) for character in "\n#.[{")
 
 
 @intrinsic

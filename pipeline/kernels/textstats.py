@@ -43,19 +43,12 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from pipeline.kernels import simd, text_masks
 from pipeline.kernels import textstats_repeats as repeats
-from pipeline.kernels.character_kinds import (
-    ALONE,
-    BREAK,
-    LETTER,
-    PUNCT,
-    TERMINAL,
-    WHITE,
-    character,
-    character_before,
-    kinds,
-)
+from pipeline.kernels.character_kinds import ALONE, TERMINAL, character, character_before, kinds
 from pipeline.kernels.hashing import check_offsets, read_only
+from pipeline.kernels.simd import address, load8, load64, ones, store8, store32, store64
+from pipeline.kernels.text_masks import count_ones, is_one, last_zero, next_one, next_zero
 
 COUNTS = (
     *("characters", "words", "plain_words", "plain_characters", "alpha_words", "stop_words", "hashes", "ellipses"),
@@ -80,21 +73,30 @@ _LINES, _BULLETS, _ELLIPSIS_LINES, _NEWLINES, _PARAGRAPHS, _RUNS, _TOP, _REPEATE
     21,
     27,
 )
-_HASH, _DOT, _DASH, _ELLIPSIS, _BULLET, _FEED, _RETURN = (ord(c) for c in "#.-…•\n\r")
-_ENDS = WHITE | PUNCT | ALONE
-_EXACT_BYTES = 1 << 20
+_DOT, _DASH, _ELLIPSIS, _BULLET = (ord(c) for c in ".-…•")
+_SPARE = 16
 
 
 class Scratch(NamedTuple):
     """Room for one document; J bytes of words written together, and a few for reading past their end."""
 
+    masks: np.ndarray  # uint64 [10, Z], see `text_masks`
+    block: np.ndarray  # uint8 [64]
     joined: np.ndarray  # uint8 [J]
-    at: np.ndarray  # int64 [W + 1]: where each word begins in joined, and the last one ends
-    ends: np.ndarray  # int64 [W + 1]: the characters of all words before it
+    at: np.ndarray  # int32 [W + 1]: where each word begins in joined, and the last one ends
+    ends: np.ndarray  # int32 [W + 1]: the characters of all words before it
     line_begins: np.ndarray  # int64 [L]
     line_ends: np.ndarray  # int64 [L]
     line_characters: np.ndarray  # int64 [L]
     line_full: np.ndarray  # bool [L]
+
+
+class _Written(NamedTuple):
+    """Where the words go: addresses, since arrays are counted whenever they are handed on."""
+
+    joined: int
+    at: int
+    ends: int
 
 
 def count(
@@ -124,12 +126,11 @@ def count(
     check_offsets(data, offsets)
     data, offsets = read_only(np.ascontiguousarray(data)), read_only(offsets)
     keep = np.ones(len(offsets) - 1, np.bool_) if keep is None else np.ascontiguousarray(keep, np.bool_)
-    table = kinds(stops)
     size = int(np.diff(offsets).max(initial=1))
-    words, lines = _most(data, offsets, keep, table)
+    words, lines = _most(data, offsets, keep, np.empty(64, np.uint8))
     counts_NC = np.zeros((len(keep), len(COUNTS)), np.int64)
     _count_all(
-        data, offsets, keep, table, _stop_table(stop_words), short, repetitions,
+        data, offsets, keep, kinds(), kinds(stops), _stop_keys(stop_words), short, repetitions,
         _scratch(size, words, lines), repeats.room(size, words, lines), counts_NC,
     )  # fmt: skip
     return counts_NC
@@ -137,9 +138,11 @@ def count(
 
 def _scratch(size: int, words: int, lines: int) -> Scratch:
     return Scratch(
-        np.empty(size + repeats.PREFIX, np.uint8),
-        np.zeros(words + 1, np.int64),
-        np.zeros(words + 1, np.int64),
+        text_masks.room(size),
+        np.empty(64, np.uint8),
+        np.empty(size + _SPARE, np.uint8),
+        np.zeros(words + 1, np.int32),
+        np.zeros(words + 1, np.int32),
         np.empty(lines, np.int64),
         np.empty(lines, np.int64),
         np.empty(lines, np.int64),
@@ -147,50 +150,48 @@ def _scratch(size: int, words: int, lines: int) -> Scratch:
     )
 
 
-def _stop_table(stop_words: Sequence[str]) -> np.ndarray:
-    """Return the hashes of the words in a table of at most half load, zero where it is free."""
-    slots = np.zeros(1 << max(4, (2 * len(stop_words)).bit_length()), np.uint64)
-    for word in stop_words:
-        text = word.encode()
-        repeats.insert(slots, np.frombuffer(text + bytes(repeats.PREFIX), np.uint8), len(text))
-    return slots
+def _stop_keys(stop_words: Sequence[str]) -> np.ndarray:
+    """Return the hashes of the words, each once: uint64."""
+    padded = [(np.frombuffer(word.encode() + bytes(_SPARE), np.uint8), len(word.encode())) for word in stop_words if word]
+    return np.unique(np.array([repeats.word_hash(read_only(word), 0, size) for word, size in padded], np.uint64))
 
 
 @njit(cache=True, nogil=True)
-def _most(data, offsets, keep, kinds):
-    """Return upper bounds of the words and of the lines of a document: close ones where it is large."""
+def _most(data, offsets, keep, block):
+    """Return upper bounds of the words and of the lines of a document."""
     most_words, most_lines = np.int64(1), np.int64(2)
     for d in range(len(keep)):
-        if not keep[d]:
-            continue
-        newlines = np.int64(0)
-        for i in range(offsets[d], offsets[d + 1]):
-            newlines += data[i] == _FEED
-        words = offsets[d + 1] - offsets[d]
-        if words > _EXACT_BYTES:
-            words = np.int64(1)
-            for i in range(offsets[d], offsets[d + 1]):
-                byte = data[i]
-                words += byte >= 0xC0 or (byte < 0x80 and kinds[byte] & (WHITE | PUNCT) != 0)
-            words *= 2  # between two words that are no symbols is one of these, and a symbol is one itself
-        most_words, most_lines = max(most_words, words), max(most_lines, newlines + 1)
+        if keep[d]:
+            words, lines = np.int64(0), np.int64(1)
+            for first in range(offsets[d], offsets[d + 1], 64):
+                source, inside = text_masks.source(data, first, offsets[d + 1], block)
+                within = simd.letters_ascii(source) | simd.digits_ascii(source) | simd.continuations(source)
+                words += np.int64(ones(inside & ~within))
+                lines += np.int64(ones(inside & simd.feeds(source)))
+            # Between two words that are no symbols is white space or a symbol, and each of these has a byte of its own.
+            most_words, most_lines = max(most_words, 2 * words + 1), max(most_lines, lines)
     return most_words, most_lines
 
 
 @njit(cache=True, nogil=True)
-def _count_all(data, offsets, keep, kinds, stop_table, short, repetitions, scratch, room, counts):
+def _count_all(data, offsets, keep, kinds, ends_line, stop_keys, short, repetitions, scratch, room, counts):
+    masks = text_masks.at(scratch.masks)
     for d in range(len(keep)):
         if keep[d] and offsets[d + 1] > offsets[d]:
-            row = counts[d]
-            lines = _scan(data, offsets[d], offsets[d + 1], kinds, scratch, row)
-            _judge_lines(data, kinds, short, scratch, lines, row)
+            row, begin, end = counts[d], offsets[d], offsets[d + 1]
+            seen, row[_CHARACTERS], row[_HASHES], row[_ELLIPSES] = text_masks.fill(
+                data, begin, end, kinds, masks, scratch.block
+            )
+            _words(data, begin, end, masks, seen, scratch, row)
+            lines = _lines(data, begin, end, masks, ends_line, short, scratch, row)
+            _judge_breaks(data, begin, end, masks, row)
             repeats.lines(data, scratch.line_begins, scratch.line_ends, scratch.line_characters, scratch.line_full,
                           lines, room, row[_RUNS:_RUNS + 3], row[_FULL + 3:_FULL + 4])  # fmt: skip
-            repeats.paragraphs(data, offsets[d], offsets[d + 1], kinds, scratch.line_begins, scratch.line_ends,
+            repeats.paragraphs(data, begin, end, kinds, scratch.line_begins, scratch.line_ends,
                                lines, room, row[_PARAGRAPHS:_PARAGRAPHS + 3])  # fmt: skip
             words = row[_WORDS]
-            if repetitions or stop_table.any():
-                row[_STOP] = repeats.intern(scratch.joined, scratch.at, words, stop_table, room)
+            if repetitions or len(stop_keys):
+                row[_STOP] = repeats.intern(scratch.joined, scratch.at, words, stop_keys, room)
             if repetitions:
                 repeats.top_grams(scratch.ends, words, room, row[_TOP : _TOP + 3])
                 repeats.repeated_grams(scratch.joined, scratch.at, scratch.ends, words, room,
@@ -198,144 +199,138 @@ def _count_all(data, offsets, keep, kinds, stop_table, short, repetitions, scrat
 
 
 @njit(cache=True, nogil=True)
-def _scan(data, begin, end, kinds, scratch, row):
-    """Write the words and the lines of one document and count what needs no memory; return how many lines."""
-    joined, at, ends = scratch.joined, scratch.at, scratch.ends
-    i, j, n, black, white, line = begin, np.int64(0), np.int64(0), np.int64(0), np.int64(0), np.int64(0)
-    shown, shown_feed, black_end = np.int64(-1), np.int64(-1), begin  # a line's first letter, the last one's end
-    break_begin, first_of_line = begin, np.int64(0)
-    scratch.line_begins[0] = begin
-    while i < end:
-        code, width = character(data, i)
-        kind = kinds[np.uint64(code)]
-        if kind & WHITE == 0:
-            shown = i if shown < 0 else shown
-            shown_feed = i if shown_feed < 0 else shown_feed
-            i, j, n, black = _chunk(data, i, end, kinds, joined, at, ends, j, n, black, row)
-            black_end = i
-            continue
-        if kind & BREAK:
-            if code == _FEED:
-                _end_line(scratch, line, i, black + white - first_of_line, shown_feed >= 0)
-                line += 1
-                scratch.line_begins[line] = i + 1
-                first_of_line, shown_feed = black + white + 1, np.int64(-1)
-            if not (code == _RETURN and i + 1 < end and data[i + 1] == _FEED):
-                _judge_break(data, break_begin, shown, black_end, row)
-                break_begin, shown = i + width, np.int64(-1)
-        white += 1
-        i += width
-    _end_line(scratch, line, end, black + white - first_of_line, shown_feed >= 0)
-    if break_begin < end:
-        _judge_break(data, break_begin, shown, black_end, row)
-    row[_CHARACTERS], row[_WORDS], row[_NEWLINES] = black + white, n, line
-    return line + 1
+def _words(data, begin, end, masks, seen, scratch, row):
+    """Write the words of one document and count them and their letters."""
+    size, out = end - begin, _Written(address(scratch.joined), address(scratch.at), address(scratch.ends))
+    text, behind = address(data) + begin, address(data) + len(data)
+    i, j = np.int64(0), np.int64(0)
+    state = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+    while True:
+        i = next_zero(masks.white, i, size)
+        if i >= size:
+            break
+        stop = next_one(masks.white, i, size)
+        _copy(text + i, text + stop, behind, out.joined + j)
+        if seen & ALONE:
+            state = _split(masks, i, stop, j - i, out, state)
+        else:
+            state = _peel(masks, i, stop, j - i, out, state)
+        i, j = stop, j + stop - i
+    row[_WORDS], black, symbols, row[_ALPHA] = state
+    row[_PLAIN], row[_PLAIN_CHARACTERS] = row[_WORDS] - symbols, black - symbols
 
 
 @njit(cache=True, nogil=True)
-def _end_line(scratch, line, end, characters, full):
-    scratch.line_ends[line] = end
-    scratch.line_characters[line] = characters
-    scratch.line_full[line] = full
+def _copy(source, stop, behind, target):
+    """Copy the bytes from one address up to another, and up to 15 more, but none from `behind` the data on."""
+    if stop + 16 <= behind:
+        while source < stop:
+            store64(target, load64(source))
+            store64(target + 8, load64(source + 8))
+            source, target = source + 16, target + 16
+    while source < stop:
+        store8(target, load8(source))
+        source, target = source + 1, target + 1
 
 
 @njit(cache=True, nogil=True)
-def _judge_break(data, begin, shown, black_end, row):
-    """Count a line of str.splitlines() that begins at `begin`, whose letters are shown:black_end if there are any."""
-    row[_LINES] += 1
-    if shown < 0:
-        return
-    first = character(data, shown)[0]
-    row[_BULLETS] += (first == _DASH) | (first == _BULLET)
-    dots = black_end - 3 >= begin and data[black_end - 1] == _DOT and data[black_end - 2] == _DOT
-    dots = dots and data[black_end - 3] == _DOT
-    row[_ELLIPSIS_LINES] += dots or character_before(data, black_end) == _ELLIPSIS
+def _split(masks, i, stop, shift, out, state):
+    """Write the words of a part without white space, in which characters may stand alone; see `_peel`."""
+    while i < stop:
+        alone = next_one(masks.alone, i, stop)
+        if i < alone:
+            state = _peel(masks, i, alone, shift, out, state)
+        i = alone
+        while i < stop and is_one(masks.alone, i):
+            n, black, symbols, alpha = state
+            alpha += is_one(masks.letters, i)
+            i = next_zero(masks.parts, i + 1, stop)
+            state = _end_word(out, n, i + shift, black + 1), black + 1, symbols, alpha
+    return state
 
 
 @njit(cache=True, nogil=True)
-def _chunk(data, i, end, kinds, joined, at, ends, j, n, black, row):
-    """Write the n-th word and the others up to white space or the end; return where that is in data and in joined, and
-    the words and the characters up to there.
+def _peel(masks, i, stop, shift, out, state):
+    """Write the words of a part without white space: its symbols at both ends and what is between.
+
+    Byte i of the text is byte i + shift of the words written together. `state` is (words, characters, words that are
+    symbols, words with a letter) up to here; return it as it is then.
     """
-    core, letters, dots = False, np.uint8(0), np.int64(0)  # core: within a word that is no symbol
-    core_at, core_black = j, black
-    while i < end:
-        code, width = character(data, i)
-        kind = kinds[np.uint64(code)]
-        if kind & _ENDS == 0:
-            core, letters, dots = True, letters | kind, np.int64(0)
-            j = _copy(data, i, width, joined, j)
-            start = i + width
-            i, letters = _ascii_run(data, start, end, kinds, joined, j, letters)
-            j, black = j + i - start, black + 1 + i - start
-            core_at, core_black = j, black
-            continue
-        if core and kind & (WHITE | ALONE):
-            n, core = _end_core(joined, at, ends, n, core_at, core_black, j, letters, row), False
-        if kind & WHITE:
-            break
-        j = _copy(data, i, width, joined, j)
-        i, black = i + width, black + 1
-        if kind & ALONE:
-            n, letters, dots = _end_core(joined, at, ends, n, j, black, j, kind, row), np.uint8(0), np.int64(0)
-            continue
-        dots = dots + 1 if code == _DOT else np.int64(0)
-        row[_HASHES] += code == _HASH
-        row[_ELLIPSES] += code == _ELLIPSIS or (dots and dots % 3 == 0)
-        if not core:
-            n, letters = _end_word(at, ends, n, j, black), np.uint8(0)
-            row[_ALPHA] += kind & LETTER != 0
-    if core:
-        n = _end_core(joined, at, ends, n, core_at, core_black, j, letters, row)
-    return i, j, n, black
+    if is_one(masks.punct, i) or is_one(masks.punct, stop - 1):
+        first = next_zero(masks.punct, i, stop)
+        state = _symbols(masks, i, first, shift, out, state)
+        if first == stop:
+            return state
+        last = last_zero(masks.punct, first, stop)
+        state = _core(masks, first, last, shift, out, state)
+        return _symbols(masks, last, stop, shift, out, state)
+    return _core(masks, i, stop, shift, out, state)
 
 
 @njit(cache=True, nogil=True)
-def _ascii_run(data, i, end, kinds, joined, j, letters):
-    """Go on with a word while it is ASCII without punctuation; return where that ends, and the kinds up to there."""
-    while i < end:
-        byte = data[np.uint64(i)]
-        kind = kinds[np.uint64(byte)]
-        if byte >= 0x80 or kind & _ENDS:
-            break
-        joined[np.uint64(j)] = byte
-        letters |= kind
-        i, j = i + 1, j + 1
-    return i, letters
+def _core(masks, i, stop, shift, out, state):
+    n, black, symbols, alpha = state
+    black += stop - i - count_ones(masks.parts, i, stop)
+    alpha += is_one(masks.letters, i) or next_one(masks.letters, i, stop) < stop
+    return _end_word(out, n, stop + shift, black), black, symbols, alpha
 
 
 @njit(cache=True, nogil=True)
-def _copy(data, i, width, joined, j):
-    for k in range(width):
-        joined[np.uint64(j + k)] = data[np.uint64(i + k)]
-    return j + width
+def _symbols(masks, i, stop, shift, out, state):
+    n, black, symbols, alpha = state
+    while i < stop:
+        alpha += is_one(masks.letters, i)
+        i = next_zero(masks.parts, i + 1, stop)
+        black, symbols = black + 1, symbols + 1
+        n = _end_word(out, n, i + shift, black)
+    return n, black, symbols, alpha
 
 
 @njit(cache=True, nogil=True)
-def _end_word(at, ends, n, j, black):
-    at[np.uint64(n + 1)], ends[np.uint64(n + 1)] = j, black
+def _end_word(out, n, j, black):
+    store32(out.at + 4 * (n + 1), np.int32(j))
+    store32(out.ends + 4 * (n + 1), np.int32(black))
     return n + 1
 
 
 @njit(cache=True, nogil=True)
-def _end_core(joined, at, ends, n, core_at, core_black, j, letters, row):
-    """End a word that is no symbol at core_at, and each mark between that and j as a word; return the words then."""
-    row[_PLAIN] += 1
-    row[_PLAIN_CHARACTERS] += core_black - ends[np.uint64(n)]
-    row[_ALPHA] += letters & LETTER != 0
-    n = _end_word(at, ends, n, core_at, core_black)
-    while core_at < j:
-        core_at += character(joined, core_at)[1]
-        core_black += 1
-        n = _end_word(at, ends, n, core_at, core_black)
-    return n
+def _lines(data, begin, end, masks, ends_line, short, scratch, row):
+    """Write the lines between "\n" of one document and count what needs no memory; return how many."""
+    size, line, first = end - begin, np.int64(0), np.int64(0)
+    while True:
+        stop = next_one(masks.feeds, first, size)
+        characters = stop - first - count_ones(masks.parts, first, stop)
+        full = next_zero(masks.white, first, stop) < stop
+        scratch.line_begins[line], scratch.line_ends[line] = begin + first, begin + stop
+        scratch.line_characters[line], scratch.line_full[line] = characters, full
+        if full:
+            row[_FULL] += 1
+            row[_FULL + 1] += ends_line[character_before(data, begin + stop)] & TERMINAL != 0
+            row[_FULL + 2] += characters <= short
+        line += 1
+        if stop >= size:
+            break
+        first = stop + 1
+    row[_NEWLINES], row[_FULL + 4] = line - 1, row[_CHARACTERS] - line + 1
+    return line
 
 
 @njit(cache=True, nogil=True)
-def _judge_lines(data, kinds, short, scratch, lines, row):
-    row[_FULL + 4] = row[_CHARACTERS] - row[_NEWLINES]
-    for line in range(lines):
-        if scratch.line_full[line]:
-            row[_FULL] += 1
-            row[_FULL + 1] += kinds[character_before(data, scratch.line_ends[line])] & TERMINAL != 0
-            row[_FULL + 2] += scratch.line_characters[line] <= short
+def _judge_breaks(data, begin, end, masks, row):
+    """Count the lines of str.splitlines() in one document, and the kinds of them."""
+    first, size = np.int64(0), end - begin
+    while first < size:
+        stop = next_one(masks.breaks, first, size)
+        shown = next_zero(masks.white, first, stop)
+        row[_LINES] += 1
+        if shown < stop:
+            code = character(data, begin + shown)[0]
+            row[_BULLETS] += (code == _DASH) | (code == _BULLET)
+            row[_ELLIPSIS_LINES] += _ends_in_ellipsis(data, begin + first, begin + last_zero(masks.white, shown, stop))
+        first = text_masks.behind_break(data, begin, masks, stop, size)
+
+
+@njit(cache=True, nogil=True)
+def _ends_in_ellipsis(data, begin, end):
+    dots = end - 3 >= begin and data[end - 1] == _DOT and data[end - 2] == _DOT and data[end - 3] == _DOT
+    return dots or character_before(data, end) == _ELLIPSIS

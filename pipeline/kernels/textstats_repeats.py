@@ -15,13 +15,14 @@ from numba import njit
 
 from pipeline.kernels.character_kinds import WHITE, character
 from pipeline.kernels.hashing import _load64, _murmur
+from pipeline.kernels.simd import folded_product
 
 _BASE = np.uint64(0x9E3779B97F4A7C55)
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 PREFIX = 14
 _FEW = 512
 _POWERS = np.array([pow(int(_BASE), n, 1 << 64) for n in range(_FEW)], np.uint64)
-_FREE, _ONE = np.uint64(0), np.uint64(1)
+_FREE, _ONE, _EIGHT, _LONG = (np.uint64(n) for n in (0, 1, 8, 16))
 
 
 class Room(NamedTuple):
@@ -64,59 +65,55 @@ def _bits(entries):
 
 
 @njit(cache=True, nogil=True)
-def _word_hash(joined, begin, end):
-    """Return a hash of joined[begin:end] that is never zero: of the bytes themselves if they are eight or less."""
-    size = end - begin
-    if size > 8:
-        return _murmur(joined, begin, size, np.uint64(0))[0] | _ONE
-    word = _load64(joined, np.uint64(begin)) << np.uint64(64 - 8 * size)
-    key = (word ^ word >> np.uint64(32)) * _BASE + np.uint64(size)
+def word_hash(joined, begin, end):
+    """Return a hash of joined[begin:end] that is never zero: of the bytes themselves if they are eight or less.
+
+    16 bytes from `begin` on are read. Without a branch up to there: how long the next word is cannot be predicted.
+    """
+    size = np.uint64(end - begin)
+    if size > _LONG:
+        return _murmur(joined, begin, end - begin, np.uint64(0))[0] | _ONE
+    low, high = _load64(joined, np.uint64(begin)), _load64(joined, np.uint64(begin) + _EIGHT)
+    low <<= _EIGHT * (_EIGHT - min(size, _EIGHT))
+    high = high << _EIGHT * (_LONG - size) if size > _EIGHT else _FREE
+    key = (low ^ low >> np.uint64(32)) * _BASE + folded_product(high, _SPREAD) + size
     return key | np.uint64(key == _FREE)
 
 
 @njit(cache=True, nogil=True)
 def _find(slots, bits, key):
-    """Return (slot, whether it holds the key); else it is the free one where the key would lie. No key is zero."""
+    """Return the slot that holds the key; else the free one where it would lie. No key is zero."""
     mask = np.uint64((1 << bits) - 1)
     slot = (key * _SPREAD) >> np.uint64(64 - bits)
-    while slots[slot] != _FREE:
-        if slots[slot] == key:
-            return slot, True
+    while slots[slot] != key and slots[slot] != _FREE:
         slot = (slot + _ONE) & mask
-    return slot, False
+    return slot
 
 
 @njit(cache=True, nogil=True)
-def insert(slots, joined, size):
-    """Put the word joined[:size] into a table whose length is a power of two and that has room for it."""
-    key = _word_hash(joined, 0, size)
-    slots[_find(slots, _log2(len(slots)), key)[0]] = key
-
-
-@njit(cache=True, nogil=True)
-def _log2(length):
-    bits = 0
-    while (1 << bits) < length:
-        bits += 1
-    return bits
-
-
-@njit(cache=True, nogil=True)
-def intern(joined, at, count, stop_table, room):
+def intern(joined, at, count, stop_keys, room):
     """Write where each word came first and how often it came; return how many of the stop words came."""
-    bits, stop_bits, found = _bits(count), _log2(len(stop_table)), 0
-    slots, firsts, ids, often, places = room.slots, room.firsts, room.ids, room.often, room.places
+    bits = _bits(count)
+    slots, ids, places = room.slots, room.ids, room.places
     slots[: 1 << bits] = _FREE
     for t in range(count):
-        key = _word_hash(joined, at[t], at[t + 1])
-        slot, known = _find(slots, bits, key)
-        if not known:
-            slots[slot], firsts[slot], often[t] = key, t, 0
-            found += _find(stop_table, stop_bits, key)[1]
-        first = firsts[slot]
-        ids[t], places[t] = first, t
-        often[first] += 1
+        key = word_hash(joined, at[t], at[t + 1])
+        ids[t], places[t] = _first(room, _find(slots, bits, key), key, t), t
+    found = np.int64(0)
+    for key in stop_keys:
+        found += slots[_find(slots, bits, key)] == key
     return found
+
+
+@njit(cache=True, nogil=True)
+def _first(room, slot, key, t):
+    """Count what the key stands for, which is at place t; return its first place. Known or new, without a branch."""
+    slots, firsts, often = room.slots, room.firsts, room.often
+    first = np.int64(firsts[slot]) if slots[slot] == key else t
+    often[np.uint64(t)] = 0
+    slots[slot], firsts[slot] = key, first
+    often[np.uint64(first)] += 1
+    return first
 
 
 @njit(cache=True, nogil=True)
@@ -126,7 +123,7 @@ def top_grams(ends, words, room, out):
     ends int64 [W + 1]. Each round looks at the places where the (n - 1)-gram and the one after it both came twice; all
     other n-grams came once.
     """
-    slots, firsts, ids, often, places = room.slots, room.firsts, room.ids, room.often, room.places
+    slots, ids, often, places = room.slots, room.ids, room.often, room.places
     count = words
     for n in range(2, 5):
         if words < n:
@@ -136,13 +133,9 @@ def top_grams(ends, words, room, out):
         slots[: 1 << bits] = _FREE
         best, place = np.int32(1), np.int32(0)
         for j in range(count):
-            slot, known = _find(slots, bits, room.keys[j])
-            t = places[j]
-            if not known:
-                slots[slot], firsts[slot], often[t] = room.keys[j], t, 0
-            first = firsts[slot]
+            key = room.keys[j]
+            first = _first(room, _find(slots, bits, key), key, np.int64(places[j]))
             ids[j] = first
-            often[first] += 1
             if often[first] > best or (often[first] == best and first < place):
                 best, place = often[first], first
         out[n - 2] = best * (ends[place + n] - ends[place] + n - 1)
@@ -186,8 +179,8 @@ def repeated_grams(joined, at, ends, words, room, out):
             begin, end = at[t], at[t + n]
             key = sums[end] - sums[begin] * _power(end - begin)
             key |= np.uint64(key == _FREE)
-            slot, known = _find(slots, bits, key)
-            if known:
+            slot = _find(slots, bits, key)
+            if slots[slot] == key:
                 characters += ends[t + n] - ends[t]
                 after = t + n
             slots[slot] = key
@@ -263,8 +256,8 @@ def lines(data, begins, ends, characters, full, count, room, runs, full_repeated
         if ends[line] == begins[line]:
             continue
         parts += 1
-        slot, known = _find(room.slots, bits, room.hashes[line])
-        if known:
+        slot = _find(room.slots, bits, room.hashes[line])
+        if room.slots[slot] == room.hashes[line]:
             runs[1] += 1
             runs[2] += characters[line]
             full_repeated[0] += characters[line] * full[line]
@@ -303,8 +296,8 @@ def paragraphs(data, begin, end, kinds, begins, ends, count, room, out):
         if open_ and (last or ends[line + 1] == begins[line + 1]):
             out[0] += 1
             key = hash_ | _ONE
-            slot, known = _find(room.slots, bits, key)
-            if known:
+            slot = _find(room.slots, bits, key)
+            if room.slots[slot] == key:
                 out[1] += 1
                 out[2] += _length(data, start, b)
             else:

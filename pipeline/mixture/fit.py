@@ -125,19 +125,12 @@ def _target_story(runs: Runs, name: str, fitted: laws.Fitted) -> dict[str, Any]:
     return {
         "law": fitted.law,
         "held_out": {law: asdict(figures) for law, figures in fitted.judged.items()},
-        "noise": _noise(runs, losses_N),
+        "noise": runs.noise(losses_N),
         "spread": float(losses_N.std()),
         "curve": [asdict(point) for point in points],
         "more_runs": _verdict(points),
         "rank_stability": _stability(runs, name),
     }
-
-
-def _noise(runs: Runs, losses_N: Array) -> float | None:
-    """Return the standard deviation between runs of one mixture; None without replicates."""
-    groups = [losses_N[places] for places in runs.replicates()]
-    freedom = sum(len(group) - 1 for group in groups)
-    return float(np.sqrt(sum(((group - group.mean()) ** 2).sum() for group in groups) / freedom)) if freedom else None
 
 
 def _stability(runs: Runs, name: str) -> float | None:

@@ -2,9 +2,9 @@
 
 Reads the domain and length of encoded documents, and the mask; writes plan.json: by domain the tokens available, the
 weight and tokens asked for, the tokens taken, epochs, and what was lost to the cap. A document costs length + 1 tokens
-(its EOS), none if it is empty. Where `buckets` is wired, each bucket of a domain is a domain of its own, `web/high`.
-Where `weights` is wired, a step mixture.recommend or its weights.json, these are the weights. The arithmetic is in
-`mixture.allocation`.
+(its EOS), none if it is empty, and otherwise what `packing` makes of it. Where `buckets` is wired, each bucket of a
+domain is a domain of its own, `web/high`. Where `weights` is wired, a step mixture.recommend or its weights.json, these
+are the weights. The arithmetic is in `mixture.allocation`.
 """
 
 import difflib
@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,9 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field, field_validator, model_validator
 
+from pipeline.corpus import Frozen
 from pipeline.errors import ConfigError, DataError
+from pipeline.kernels.document_cost import Rule, cost
 from pipeline.ledger import Tally, add
 from pipeline.mixture.allocation import Allocation, allocate, largest_budget, natural
 from pipeline.mixture.weights import WEIGHTS_FILE, recommended, same_domains
@@ -27,6 +30,30 @@ from pipeline.schemas import BUCKET, mixed_domains
 from pipeline.stage import Params, Stage, Step
 
 WEIGHTS_SUM_TOLERANCE = 1e-6
+
+
+class Counted(Frozen):
+    """What packing makes of a document, as tokens.pack is told; the plan counts by it, so that it is met exactly.
+
+    `bos`: whether a token is put before every document. `split` and `least_rest` are those of tokens.pack, and
+    `sequence_length` then goes with them.
+    """
+
+    bos: bool = False
+    sequence_length: int | None = Field(None, ge=8)
+    split: bool = True
+    least_rest: int = Field(1, ge=1)
+
+    @model_validator(mode="after")
+    def _a_length_goes_with_what_needs_it(self) -> "Counted":
+        limited = not self.split or self.least_rest > 1
+        if limited != (self.sequence_length is not None):
+            raise ValueError("`sequence_length` goes with `split: false` or `least_rest`; give both or neither")
+        return self
+
+    def rule(self) -> Rule:
+        """Return it as the kernel takes it."""
+        return Rule(self.bos, self.sequence_length, self.split, self.least_rest)
 
 
 class PlanParams(Params):
@@ -42,6 +69,7 @@ class PlanParams(Params):
     budget_tokens: int | None = Field(None, gt=0)
     max_epochs: float = Field(4, gt=0)
     on_cap: Literal["redistribute", "fail", "shrink"] = "redistribute"
+    packing: Counted = Counted()
 
     @field_validator("weights")
     @classmethod
@@ -60,8 +88,8 @@ class PlanParams(Params):
         return self
 
 
-def count(batches: Iterator[pa.RecordBatch]) -> Tally:
-    """Return, by domain, the kept documents of a shard that have tokens, those that have none, and all their tokens."""
+def count(batches: Iterator[pa.RecordBatch], *, rule: Rule) -> Tally:
+    """Return, by domain, the kept documents of a shard that can be packed, and their tokens; and what is left out."""
     counts: Tally = {}
     for batch in batches:
         if BUCKET in batch.schema.names:  # a dropped document is in no bucket, and makes no domain of its own
@@ -69,15 +97,17 @@ def count(batches: Iterator[pa.RecordBatch]) -> Tally:
         domains = mixed_domains(batch).dictionary_encode()
         keep = batch["keep"].to_numpy(zero_copy_only=False)
         length = batch["length"].to_numpy()
-        code, some = domains.indices.to_numpy(), keep & (length > 0)
+        found, code = cost(np.where(keep, length, 0), rule), domains.indices.to_numpy()
         size = len(domains.dictionary)
-        documents = np.bincount(code[some], minlength=size)
-        empty = np.bincount(code[keep & (length == 0)], minlength=size)
         # Exact: a float64 holds every whole number a batch can reach.
-        tokens = np.bincount(code[some], length[some] + 1, minlength=size)
+        sums = {
+            "documents": np.bincount(code, found.packed > 0, minlength=size),
+            "empty": np.bincount(code, keep & (length == 0), minlength=size),
+            "tokens": np.bincount(code, found.packed, minlength=size),
+            "left_out_tokens": np.bincount(code, found.whole - found.packed, minlength=size),
+        }
         for i, domain in enumerate(domains.dictionary.to_pylist()):
-            found = {"documents": int(documents[i]), "empty": int(empty[i]), "tokens": int(tokens[i])}
-            add(counts, {domain: found})
+            add(counts, {domain: {name: int(values[i]) for name, values in sums.items()}})
     return counts
 
 
@@ -129,6 +159,7 @@ def plan_of(params: PlanParams, counts: Mapping[str, Tally]) -> dict[str, Any]:
         "tokens": sum(allocation.tokens.values()),
         "max_epochs": params.max_epochs,
         "on_cap": params.on_cap,
+        "packing": params.packing.model_dump(mode="json"),
         "notes": _notes(params, given, budget, allocation),
         "domains": {domain: _entry(domain, counts[domain], weights, allocation) for domain in available},
     }
@@ -159,6 +190,7 @@ def _entry(domain: str, counted: Tally, weights: dict[str, Fraction], allocation
     return {
         "documents": counted["documents"],
         "available_tokens": available,
+        "left_out_tokens": counted["left_out_tokens"],
         "weight": float(weights[domain] / sum(weights.values())),
         "asked_tokens": asked,
         "tokens": tokens,
@@ -192,7 +224,8 @@ def plan(step: Step, params: PlanParams) -> None:
     """Count the tokens of every domain, then divide the budget."""
     given = _weighed(step, params)
     buckets = {"buckets": (BUCKET,)} if "buckets" in step.inputs else {}
-    counts = step.fold(count, add, columns={"tokens": ("domain", "length"), "mask": ("keep",), **buckets}) or {}
+    columns = {"tokens": ("domain", "length"), "mask": ("keep",), **buckets}
+    counts = step.fold(partial(count, rule=params.packing.rule()), add, columns=columns) or {}
     if isinstance(given.weights, dict) and given is not params:
         same_domains(given.weights, counts)
     made = plan_of(given, counts)
@@ -225,7 +258,7 @@ def check(params: PlanParams, files: Mapping[str, Path]) -> None:
 
 PLAN = Stage(
     name="mixture.plan",
-    version=1,
+    version=2,
     params=PlanParams,
     inputs=("tokens",),
     optional=("mask", "buckets", "weights"),

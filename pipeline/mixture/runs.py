@@ -84,6 +84,51 @@ class Runs:
             found.setdefault(key, []).append(place)
         return [places for places in found.values() if len(places) > 1]
 
+    def noise(self, losses_N: Array) -> float | None:
+        """Return the standard deviation of losses between runs of one mixture; None without replicates."""
+        groups = [losses_N[places] for places in self.replicates()]
+        freedom = sum(len(group) - 1 for group in groups)
+        squares = sum(((group - group.mean()) ** 2).sum() for group in groups)
+        return float(np.sqrt(squares / freedom)) if freedom else None
+
+
+@dataclass(frozen=True)
+class Mixtures:
+    """Runs that are to be trained: a name and a seed each, and the weights that sum to 1."""
+
+    names: tuple[str, ...]
+    seeds: tuple[int, ...]
+    domains: tuple[str, ...]
+    weights_ND: Array
+    notes: tuple[str, ...] = ()
+
+    def weights(self, place: int) -> dict[str, float]:
+        """Return the weights of one run that are not 0."""
+        row = self.weights_ND[place].tolist()
+        return {domain: weight for domain, weight in zip(self.domains, row, strict=True) if weight}
+
+
+def mixtures(path: Path) -> Mixtures:
+    """Return the mixtures in a table as mixture.sample writes it: `run`, `seed` (0 if left out), `weight/DOMAIN`.
+
+    Raises:
+        DataError: the table is none of mixtures, or a run comes twice.
+    """
+    table = _table(path)
+    if "run" not in table.column_names:
+        raise DataError(f"{path} has no column 'run'; it has {', '.join(table.column_names)}")
+    names = _strings(table, "run")
+    _refuse_twice(names, path)
+    domains, weights_ND = _matrix(table, _chosen(table, (), WEIGHT, path), path, names)
+    weights_ND, notes = _normalised(weights_ND, names, path)
+    seeds = [int(seed) for seed in _numbers(table, "seed", path, names)] if "seed" in table.column_names else []
+    made = Mixtures(tuple(names), tuple(seeds) or (0,) * len(names), domains, weights_ND, notes)
+    first: dict[tuple[int, str], str] = {}
+    for name, key in zip(names, zip(made.seeds, mixture_keys(weights_ND), strict=True), strict=True):
+        if (other := first.setdefault(key, name)) != name:
+            raise DataError(f"{path}: runs {other} and {name} have the same mixture and the same seed; drop one")
+    return made
+
 
 def read(path: Path, domains: Sequence[str] = (), targets: Sequence[str] = ()) -> Runs:
     """Return the runs in one table, Parquet or CSV.

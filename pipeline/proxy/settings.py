@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Name = Literal["smoke", "tiny", "small", "medium"]
+Name = Literal["smoke", "micro", "tiny", "small", "base", "medium"]
 NAMES: tuple[Name, ...] = get_args(Name)
 
 
@@ -46,8 +46,10 @@ class Setting:
 
 SETTINGS: dict[Name, Setting] = {
     "smoke": Setting(512, 64, 2, 2, 64, 4, 3e-3, 100_000),
+    "micro": Setting(1024, 64, 3, 2, 128, 8, 4e-3, 500_000),
     "tiny": Setting(2048, 128, 4, 2, 128, 8, 4e-3, 1_000_000),
     "small": Setting(8192, 384, 8, 6, 512, 32, 2e-3, 50_000_000),
+    "base": Setting(16384, 640, 10, 10, 1024, 64, 1.2e-3, 300_000_000),
     "medium": Setting(16384, 768, 12, 12, 1024, 64, 1e-3, 500_000_000),
 }
-"""Some 0.1, 1, 17 and 97 million parameters: a test, a laptop, and two for a GPU."""
+"""Some 0.1, 0.2, 1, 17, 60 and 97 million parameters: a test, two for a laptop, and three for a GPU."""

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pipeline.histogram import Histogram
 from pipeline.kernels.hashing import draw
-from pipeline.quality.histogram import Histogram
 
 TIES = 2003  # stream of draws
 # The 16-bit digits of a key, first to last: (word, shift); word 0 is the strength, word 1 the draw.

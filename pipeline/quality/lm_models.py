@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import torch
 
 from pipeline.errors import DataError
-from pipeline.quality import lm
+from pipeline.proxy import lm
 
 Bos = Literal["auto", "always", "never"]
 _POSITIONS = ("max_position_embeddings", "n_positions", "n_ctx", "max_sequence_length", "max_seq_len")

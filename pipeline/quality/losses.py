@@ -9,7 +9,7 @@ a shard for each model and shard of documents, and a task each: what is finished
 the draw of `share` leaves out, has no row; nor has one without a token to score. Its bits per byte are
 nats / (ln 2 * bytes). The nats are rounded to a thousandth.
 
-A document is scored alone (see `pipeline.quality.lm`). What begins a text for the model stands before it, and then all
+A document is scored alone (see `pipeline.proxy.lm`). What begins a text for the model stands before it, and then all
 its tokens are scored; without that all but the first, whose bytes do not count either.
 """
 

@@ -15,7 +15,7 @@ from fractions import Fraction
 import numpy as np
 import pyarrow as pa
 
-from pipeline.quality.histogram import Histogram, merged
+from pipeline.histogram import Histogram, merged
 from pipeline.quality.scores import from_bits, rising
 
 Name = tuple[str, str]

@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.corpus import Frozen
+from pipeline.histogram import Histogram, merged
 from pipeline.quality import candidates, ensemble, sampling
 from pipeline.quality.candidates import Candidates
-from pipeline.quality.histogram import Histogram, merged
 from pipeline.quality.quantiles import Name
 from pipeline.quality.scores import from_bits, rising
 from pipeline.quality.select_params import Quota, SelectParams

@@ -23,9 +23,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import DataError
+from pipeline.histogram import merged
 from pipeline.ledger import Tally
 from pipeline.quality import candidates, quantiles, ranking
-from pipeline.quality.histogram import merged
 from pipeline.quality.numbers import SOURCE, located
 from pipeline.quality.ranking import Cut, Learned
 from pipeline.quality.select_params import SelectParams

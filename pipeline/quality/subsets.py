@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 
 from pipeline import schemas
 from pipeline.errors import DataError
+from pipeline.histogram import Histogram
 from pipeline.kernels.hashing import draw
-from pipeline.quality.histogram import Histogram
-from pipeline.quality.targets import Drawn, Hash, hashes
+from pipeline.proxy.targets import Drawn, Hash, among
 from pipeline.shuffle import Blocks
 from pipeline.stage import Step
 
@@ -118,7 +118,6 @@ def survey(batches: Iterator[pa.RecordBatch], draws: tuple[Draw, ...], wanted: f
     """Return what one shard says."""
     empty = Histogram.of(np.empty(0, np.uint64), np.empty(0, np.int64))
     total = Survey(Amount(), Amount(), (empty,) * len(draws), frozenset())
-    lows = np.array([low for low, _ in wanted], np.uint64)
     for batch in batches:
         pool_N, selected_N = members(batch)
         sizes_N, ids_N2 = batch["bytes"].to_numpy(), schemas.doc_ids(batch["doc_id"])
@@ -126,9 +125,7 @@ def survey(batches: Iterator[pa.RecordBatch], draws: tuple[Draw, ...], wanted: f
         for each in draws:
             rows = selected_N if each.kind == "selected" else pool_N
             histograms.append(Histogram.of(each.bins(ids_N2)[rows], sizes_N[rows]))
-        words_N2 = hashes(batch["text"])[pool_N]
-        near = words_N2[np.isin(words_N2[:, 0], lows)]
-        known = frozenset((low, high) for low, high in near.tolist()) & wanted
+        known = among(batch["text"].filter(pa.array(pool_N)), wanted)
         amounts = [Amount(int(rows.sum()), int(sizes_N[rows].sum())) for rows in (pool_N, selected_N)]
         total += Survey(amounts[0], amounts[1], tuple(histograms), known)
     return total

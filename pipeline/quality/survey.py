@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.histogram import Histogram
 from pipeline.kernels.hashing import draw
 from pipeline.quality import extremes
 from pipeline.quality.extremes import Cut
-from pipeline.quality.histogram import Histogram
 from pipeline.quality.labels import Strength
 from pipeline.quality.matching import matching, strengths
 from pipeline.quality.train_params import TrainParams

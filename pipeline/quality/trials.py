@@ -1,6 +1,6 @@
 """One run of a verification: documents in, a trained model, its bits per byte of every target out. Imports torch."""
 
-import math
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 
 from pipeline.parquet import write_table
 from pipeline.proxy import training, vocabulary
+from pipeline.proxy.judging import bits_of
 from pipeline.proxy.model import Decoder
-from pipeline.quality.lm import document_losses
+from pipeline.proxy.targets import from_parquet
 from pipeline.quality.subsets import Run, in_order
 from pipeline.quality.verify_params import VerifyParams
 from pipeline.store import Attempt
@@ -50,7 +50,7 @@ def trial(
     tokens = training.stream(documents, length + 1, partial(_order, table, run.draw.seed))
     with training.repeatable():
         model = training.fitted(tokens, params.model, tokenizer.get_vocab_size(), run.draw.seed)
-        judged = _judged(model, pq.read_table(targets), tokenizer, params.model.context)
+        judged = _judged(model, from_parquet(targets), tokenizer, params.model.context)
     share = pc.sum(pc.binary_length(table["text"])).as_py() / run.cut.subset.bytes
     epochs = round(length * share / sum(map(len, documents)), DIGITS)
     about = {
@@ -73,24 +73,13 @@ def _order(table: pa.Table, seed: int, epoch: int) -> np.ndarray:
     return in_order(table, seed, ORDER + epoch)
 
 
-def _judged(model: Decoder, targets: pa.Table, tokenizer: Tokenizer, context: int) -> list[dict[str, Any]]:
+def _judged(
+    model: Decoder, wanted: Mapping[str, list[str]], tokenizer: Tokenizer, context: int
+) -> list[dict[str, Any]]:
     """Return a row for every target, in the order of their names."""
     rows = []
-    for name in sorted(set(targets["target"].to_pylist())):
-        texts = targets.filter(pc.equal(targets["target"], name))["text"].to_pylist()
+    for name, texts in wanted.items():
         size = sum(len(text.encode()) for text in texts)
-        bits = round(_nats(model, vocabulary.encoded(tokenizer, texts), context) / math.log(2) / size, DIGITS)
+        bits = round(bits_of(model, vocabulary.encoded(tokenizer, texts), context) / size, DIGITS)
         rows.append({"target": name, "target_documents": len(texts), "target_bytes": size, "bits_per_byte": bits})
     return rows
-
-
-def _nats(model: Decoder, documents: list[np.ndarray], context: int) -> float:
-    """Return what all documents cost; each is read alone, and its first token predicted from the start token."""
-    offsets = np.cumsum([0, *(len(ids) - 1 for ids in documents)])
-    tokens = np.concatenate([ids[1:] for ids in documents])
-    prefix = (vocabulary.START_ID,)
-    where = training.device()
-    nats_N, _ = document_losses(
-        training.halved(model, where), tokens, offsets, window=context, prefix=prefix, device=where
-    )
-    return float(nats_N.sum())

@@ -19,23 +19,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from pipeline import ledger
 from pipeline.corpus import DATA
 from pipeline.errors import DataError
 from pipeline.identity import digest
-from pipeline.proxy import vocabulary
-from pipeline.quality import findings, subsets, targets
-from pipeline.quality.subsets import Run, Survey, Targets
+from pipeline.proxy import targets, vocabulary
+from pipeline.quality import findings, subsets
+from pipeline.quality.subsets import Run, Survey
 from pipeline.quality.verify_params import VerifyParams
 from pipeline.shuffle import Blocks
 from pipeline.stage import Stage, Step
 from pipeline.store import Attempt
 from pipeline.tasks import Task
 
-TARGETS = "targets."
 EXTENT = ("random", "seeds", "confidence")
 TOKENIZER, TEXTS = "tokenizer.json", "targets.parquet"
 
@@ -44,9 +40,9 @@ def check(params: VerifyParams, files: Mapping[str, Path]) -> None:
     """Refuse to begin without torch, or with targets that are missing or cannot be read."""
     if importlib.util.find_spec("torch") is None:
         raise DataError("quality.verify trains models, which needs torch: pip install 'corpusmill[lm]'")
-    named = {role: path for role, path in files.items() if role.startswith(TARGETS)}
+    named = {role: path for role, path in files.items() if role.startswith(targets.ROLE)}
     if not named:
-        raise DataError(f"quality.verify measures on texts: wire them as inputs, `{TARGETS}NAME: file:PATH`")
+        raise DataError(f"quality.verify measures on texts: wire them as inputs, `{targets.ROLE}NAME: file:PATH`")
     for path in named.values():
         next(targets.batches(path, params.text), None)
 
@@ -63,7 +59,7 @@ def trial(task: Task, attempt: Attempt, *, folder: Path, blocks: Blocks, params:
 
 def verify(step: Step, params: VerifyParams) -> None:
     """Draw the subsets, learn the vocabulary, train every run as a task of its own, and compare."""
-    wanted = _targets(step, params)
+    wanted = targets.wired(step, params.text, params.target_bytes, params.seed)
     draws = params.draws()
     survey = subsets.surveyed(step, draws, wanted)
     _check_selection(step, survey)
@@ -77,7 +73,7 @@ def verify(step: Step, params: VerifyParams) -> None:
     blocks = subsets.sent(step, draws, cuts)
     words = vocabulary.trained(subsets.texts(blocks, 0, params.seed), params.model.vocabulary)
     step.write_file(TOKENIZER, words.to_str().encode())
-    step.write_file(TEXTS, _parquet(clean))
+    step.write_file(TEXTS, targets.to_parquet({name: [d.text for d in found] for name, found in clean.items()}))
     runs = [Run(draw, cut, place) for place, (draw, cut) in enumerate(zip(draws, cuts, strict=True))][1:]
     work = partial(trial, folder=step.root / DATA, blocks=blocks, params=params)
     found = step.produce(work, [Task(run.name, _origin(step, params, run), run) for run in runs], warm=True)
@@ -89,15 +85,6 @@ def _origin(step: Step, params: VerifyParams, run: Run) -> str:
     """Return what a run depends on: all but how many others there are, and what is made of them."""
     same = params.model_dump(mode="json", exclude=set(EXTENT))
     return digest([same, dict(step.identities), asdict(run.draw), asdict(run.cut)])
-
-
-def _targets(step: Step, params: VerifyParams) -> Targets:
-    paths = {role.removeprefix(TARGETS): path for role, path in step.files.items() if role.startswith(TARGETS)}
-    if wired := [role for role in step.inputs if role.startswith(TARGETS)]:
-        raise DataError(f"quality.verify: a step plays {wired[0]}; targets are files: `{wired[0]}: file:PATH`")
-    return {
-        name: targets.drawn(path, params.text, params.target_bytes, params.seed) for name, path in sorted(paths.items())
-    }
 
 
 def _check_selection(step: Step, survey: Survey) -> None:
@@ -115,23 +102,12 @@ def _check_selection(step: Step, survey: Survey) -> None:
         )
 
 
-def _parquet(texts: Targets) -> bytes:
-    rows = [(name, document.text) for name, documents in texts.items() for document in documents]
-    sink = pa.BufferOutputStream()
-    columns = {
-        "target": pa.array([name for name, _ in rows]),
-        "text": pa.array([text for _, text in rows], pa.large_string()),
-    }
-    pq.write_table(pa.table(columns), sink, compression="zstd", write_statistics=False)
-    return sink.getvalue().to_pybytes()
-
-
 VERIFY = Stage(
     name="quality.verify",
     version=1,
     params=VerifyParams,
     inputs=("documents", "selected"),
-    optional=("mask", f"{TARGETS}*"),
+    optional=("mask", f"{targets.ROLE}*"),
     run=verify,
     check=check,
     extent=EXTENT,

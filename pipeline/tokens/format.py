@@ -1,17 +1,19 @@
 """Packed sequences on disk: plain `.npy` files that any language can map, and a manifest that lists them.
 
-A corpus folder holds `manifest.json` and, under `data/`, three files a part:
+A corpus folder holds `manifest.json` and, under `data/`, three files a part, or four:
 
     part-00000.rows.npy      [n, L] uint16 or uint32   tokens; a document ends in EOS, the rest of a row is padding
     part-00000.offsets.npy   [n + 1] int64             row i's segments are segments[offsets[i]:offsets[i + 1]]
     part-00000.segments.npy  [S] SEGMENT               what lies where in a row, from left to right
+    part-00000.weights.npy   [n, L] float16            where tokens have weights: that of each token, 0 for padding
 
 A segment is one piece of one document, or the padding at a row's end (`domain` = PADDING, doc_id zeros). A document
-longer than L is cut into full rows and a rest, each a segment that says where in the document it starts. EOS stands
-once, at a document's end; a document cut short by the token budget has none.
+longer than L is cut, and each piece is a segment that says where in the document it starts, its BOS counted. EOS stands
+once, at a document's end; a document cut short by the token budget, or without its rest, has none. BOS stands once, at
+a document's beginning, where one is asked for.
 
-Facts of the manifest: sequence_length, dtype, eos_id, pad_id, vocab_size, domains (the names behind `domain`), tokens
-(all that is not padding).
+Facts of the manifest: sequence_length, dtype, eos_id, bos_id (null without BOS), pad_id, vocab_size, domains (the names
+behind `domain`), tokens (all that is not padding), token_weights (whether there are weights).
 
 numpy and the standard library only: the trainer imports this.
 """
@@ -39,8 +41,10 @@ SEGMENT = np.dtype(
     ]
 )
 
-ROWS, OFFSETS, SEGMENTS = ".rows.npy", ".offsets.npy", ".segments.npy"
-_FACTS = ("sequence_length", "dtype", "eos_id", "pad_id", "vocab_size", "domains", "tokens")
+ROWS, OFFSETS, SEGMENTS, WEIGHTS = ".rows.npy", ".offsets.npy", ".segments.npy", ".weights.npy"
+_FACTS = (
+    *("sequence_length", "dtype", "eos_id", "bos_id", "pad_id", "vocab_size", "domains", "tokens", "token_weights"),
+)
 
 
 def token_dtype(vocab_size: int) -> np.dtype:
@@ -54,14 +58,15 @@ class Part:
 
     stem: Path
     rows: int
-    bytes: tuple[int, int, int]
+    bytes: tuple[int, ...]
 
-    def paths(self) -> tuple[Path, Path, Path]:
-        """Return the files of rows, offsets and segments."""
-        return tuple(self.stem.with_name(self.stem.name + kind) for kind in (ROWS, OFFSETS, SEGMENTS))  # type: ignore[return-value]
+    def paths(self) -> tuple[Path, ...]:
+        """Return the files of rows, offsets and segments, and of weights where there are any."""
+        kinds = (ROWS, OFFSETS, SEGMENTS, WEIGHTS)[: len(self.bytes)]
+        return tuple(self.stem.with_name(self.stem.name + kind) for kind in kinds)
 
     def check(self) -> None:
-        """Raise DataError unless the three files are there, as long as the manifest says."""
+        """Raise DataError unless the files are there, as long as the manifest says."""
         for path, expected in zip(self.paths(), self.bytes, strict=True):
             found = path.stat().st_size if path.exists() else None
             if found != expected:
@@ -72,7 +77,12 @@ class Part:
 
     def open(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return rows [n, L], offsets [n + 1] and segments [S], mapped and not read."""
-        return tuple(_mapped(path) for path in self.paths())  # type: ignore[return-value]
+        rows, offsets, segments = (_mapped(path) for path in self.paths()[:3])
+        return rows, offsets, segments
+
+    def weights(self) -> np.ndarray | None:
+        """Return the weights [n, L] of the tokens, mapped and not read; None where there are none."""
+        return _mapped(self.paths()[3]) if len(self.bytes) > 3 else None
 
 
 @dataclass(frozen=True)
@@ -84,10 +94,12 @@ class Packed:
     sequence_length: int
     dtype: np.dtype
     eos_id: int
+    bos_id: int | None
     pad_id: int
     vocab_size: int
     domains: tuple[str, ...]
     tokens: int
+    token_weights: bool
     parts: tuple[Part, ...]
 
     @property
@@ -96,10 +108,16 @@ class Packed:
 
 
 def write_part(
-    path: Callable[[str], Path], stem: str, rows: np.ndarray, offsets: np.ndarray, segments: np.ndarray
+    path: Callable[[str], Path],
+    stem: str,
+    rows: np.ndarray,
+    offsets: np.ndarray,
+    segments: np.ndarray,
+    weights: np.ndarray | None = None,
 ) -> str:
-    """Write the three files of a part where `path` says; return the name of the file of rows."""
-    for kind, array in ((ROWS, rows), (OFFSETS, offsets.astype("<i8")), (SEGMENTS, segments.astype(SEGMENT))):
+    """Write the files of a part where `path` says; return the name of the file of rows."""
+    arrays = {ROWS: rows, OFFSETS: offsets.astype("<i8"), SEGMENTS: segments.astype(SEGMENT)}
+    for kind, array in (arrays | ({} if weights is None else {WEIGHTS: weights})).items():
         with path(stem + kind).open("wb") as file:
             np.lib.format.write_array(file, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
     return stem + ROWS
@@ -125,11 +143,13 @@ def read_packed(folder: Path | str) -> Packed:
         sequence_length=facts["sequence_length"],
         dtype=np.dtype(facts["dtype"]).newbyteorder("<"),
         eos_id=facts["eos_id"],
+        bos_id=facts["bos_id"],
         pad_id=facts["pad_id"],
         vocab_size=facts["vocab_size"],
         domains=tuple(facts["domains"]),
         tokens=facts["tokens"],
-        parts=_parts(root / "data", manifest),
+        token_weights=facts["token_weights"],
+        parts=_parts(root / "data", manifest, facts["token_weights"]),
     )
     for part in packed.parts:
         part.check()
@@ -150,7 +170,7 @@ def _manifest(root: Path) -> dict[str, Any]:
         raise DataError(f"{path} is not JSON ({error}); copy the folder again, or build it again") from None
 
 
-def _parts(data: Path, manifest: dict[str, Any]) -> tuple[Part, ...]:
+def _parts(data: Path, manifest: dict[str, Any], weighted: bool) -> tuple[Part, ...]:
     sizes: dict[str, int] = {}
     for group in ("shards", "files"):
         columns = manifest.get(group, {})
@@ -158,8 +178,8 @@ def _parts(data: Path, manifest: dict[str, Any]) -> tuple[Part, ...]:
     parts = []
     for name, rows in zip(manifest["shards"]["name"], manifest["shards"]["rows"], strict=True):
         stem = name.removesuffix(ROWS)
-        kinds = (sizes.get(stem + ROWS, -1), sizes.get(stem + OFFSETS, -1), sizes.get(stem + SEGMENTS, -1))
-        parts.append(Part(data / stem, rows, kinds))
+        kinds = (ROWS, OFFSETS, SEGMENTS, WEIGHTS)[: 4 if weighted else 3]
+        parts.append(Part(data / stem, rows, tuple(sizes.get(stem + kind, -1) for kind in kinds)))
     return tuple(parts)
 
 

@@ -1,194 +1,43 @@
 """Pack the documents that a plan takes into sequences of one length.
 
-Reads encoded documents, the plan, the mask and, where wired, the `buckets` that the plan knows as domains; writes the
-files of `tokens.format`, and beside them the tokenizer.json if one is wired. Documents are chosen by
-`tokens.selection`; every use of a document (pass, doc_id) goes to a window by hash, windows are packed best-fit one by
-one (`kernels.packing`), and a window's sequences are shuffled by hash. So the bytes depend on the documents, the plan,
-the length and the seed, and on no file or worker.
+Reads encoded documents, the plan, the mask and, where wired, the `buckets` that the plan knows as domains and the
+`weights` of tokens; writes the files of `tokens.format`, and beside them the tokenizer.json if one is wired. Documents
+are chosen by `tokens.selection`; every use of a document (pass, doc_id) goes to a window by hash (`tokens.uses`),
+windows are packed one by one (`tokens.windows`), and a window's sequences are shuffled by hash. So the bytes depend on
+the documents, the plan, the params and the seed, and on no file or worker.
 """
 
 import json
-import shutil
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-from pydantic import Field
 
 from pipeline import ledger
 from pipeline.errors import DataError
-from pipeline.kernels import packing
-from pipeline.kernels.permutation import key_of, mix64
+from pipeline.kernels import packed_rows
+from pipeline.kernels.document_cost import Rule
 from pipeline.ledger import Tally
-from pipeline.schemas import DOC_ID, doc_ids
-from pipeline.shuffle import Blocks, part
-from pipeline.stage import Params, Stage, Step
-from pipeline.store import Attempt
+from pipeline.shuffle import part
+from pipeline.stage import MAX_PARTITIONS, Stage, Step
 from pipeline.tasks import Task
-from pipeline.tokens import selection
-from pipeline.tokens.column import TOKENS, token_values
-from pipeline.tokens.format import MAX_DOMAINS, PADDING, SEGMENT, token_dtype, write_part
-from pipeline.tokens.selection import Cut, Selection, Share
+from pipeline.tokens import bos, selection
+from pipeline.tokens.format import MAX_DOMAINS, token_dtype
+from pipeline.tokens.pack_params import PackParams
+from pipeline.tokens.selection import LEFT_OUT, Selection, Share
+from pipeline.tokens.uses import Chosen, scatter_uses
+from pipeline.tokens.weights import WEIGHTS
+from pipeline.tokens.windows import TOKENIZER, Shape, pack_window, pieces_by_sequence
 
 MAX_PASSES = 1 << 16
-TOKENIZER = "tokenizer"
-_WINDOW_KEY, _ORDER_KEY = 1, 2
 
 
-class PackParams(Params):
-    """`sequence_length` in tokens; `seed` of the choice of documents and of their order."""
-
-    sequence_length: int = Field(2048, ge=8, le=1 << 30)
-    seed: int = 0
-
-
-class Chosen(NamedTuple):
-    """What every worker needs to know about the choice."""
-
-    shares: list[Share]
-    cuts: list[Cut]
-    seed: int
-    windows: int
-
-
-def scatter_uses(batch: pa.RecordBatch, *, chosen: Chosen) -> tuple[pa.RecordBatch, np.ndarray]:
-    """Return one row per use of a document of `batch`, and the window it goes to.
-
-    Raises:
-        DataError: the mask keeps a document that was not encoded.
-    """
-    kept = selection.kept(batch)
-    _refuse_unencoded(batch)
-    code, ids = selection.codes(batch, chosen.shares), doc_ids(batch["doc_id"])
-    draws = selection.last_draws(batch, code, chosen.shares, chosen.seed)
-    passes = np.array([share.passes for share in chosen.shares])[code]
-    in_last = np.zeros(len(code), bool)
-    for number, cut in enumerate(chosen.cuts):
-        in_last |= (code == number) & (selection.below(cut, draws, ids) | selection.at(cut, draws, ids))
-    uses = np.where(kept, passes + in_last, 0)
-    row = np.repeat(np.arange(len(code)), uses)
-    use = np.arange(len(row)) - np.repeat(np.cumsum(uses) - uses, uses)
-    hashes = _hashes(ids[row], use, key_of(chosen.seed, _WINDOW_KEY))
-    # Most often every document is used once: then the tokens, nearly all of the bytes, need no copy here.
-    taken = batch if np.array_equal(row, np.arange(len(code))) else batch.take(pa.array(row))
-    out = pa.record_batch(
-        {
-            "doc_id": taken["doc_id"],
-            "pass": pa.array(use.astype(np.uint16)),
-            "domain": pa.array(code[row].astype(np.uint16)),
-            "last": pa.array(use == passes[row]),
-            "draw": pa.array(draws[row]),
-            "hash": pa.array(hashes),
-            "tokens": taken["tokens"],
-        }
-    )
-    return out, (mix64(hashes) % np.uint64(chosen.windows)).astype(np.uint32)
-
-
-def _hashes(ids: np.ndarray, use: np.ndarray, key: int) -> np.ndarray:
-    return mix64(mix64(mix64(ids[:, 0] ^ np.uint64(key)) ^ ids[:, 1]) + use.astype(np.uint64))
-
-
-def _refuse_unencoded(batch: pa.RecordBatch) -> None:
-    lost = pc.and_(batch["keep"], batch["tokens"].is_null())
-    if lost.true_count:
-        doc_id = batch["doc_id"].filter(lost)[0].as_py().hex()
-        raise DataError(
-            f"the mask keeps document {doc_id}, which was not encoded: the tokens were made under a stricter mask. "
-            "Encode under this mask, or an earlier one"
-        )
-
-
-class Shape(NamedTuple):
-    """How the sequences look, and how they are ordered."""
-
-    row: packing.Shape
-    seed: int
-
-
-def pack_window(task: Task, attempt: Attempt, *, blocks: Blocks, chosen: Chosen, shape: Shape) -> Tally:
-    """Pack one window; return what it holds by domain, and what was cut."""
-    if task.key == TOKENIZER:
-        return copy_tokenizer(task, attempt)
-    table = blocks.read(task.payload)
-    table = _empty() if table is None else table.combine_chunks()
-    order = _order(table)
-    uses = table.drop_columns("tokens").take(pa.array(order))
-    tokens, first, plain = token_values(table["tokens"], shape.row.dtype)
-    first, plain = first[order], plain[order]
-    cost = _taken(uses, plain + 1, chosen)
-    pieces = packing.split(cost, shape.row.sequence_length)
-    bins = packing.group(packing.best_fit(pieces.length, shape.row.sequence_length))
-    bins = packing.bins_in_order(bins, _shuffled(len(bins.offsets) - 1, key_of(shape.seed, _ORDER_KEY, task.payload)))
-    rows = packing.lay_out(tokens, first, np.minimum(plain, cost), pieces, bins, shape.row)
-    name = write_part(attempt.path, task.key, rows.tokens, rows.offsets, _segments(rows, pieces, uses))
-    attempt.rows(name, len(rows.tokens))
-    return _tally(chosen.shares, uses["domain"].to_numpy(), plain + 1, cost, rows)
-
-
-def _order(table: pa.Table) -> np.ndarray:
-    """Return the order of the uses by their hash; uses with equal keys are those of equal documents, and equal."""
-    ids = doc_ids(table["doc_id"])
-    return np.lexsort((table["pass"].to_numpy(), ids[:, 1], ids[:, 0], table["hash"].to_numpy()))
-
-
-def _shuffled(count: int, key: int) -> np.ndarray:
-    return np.argsort(mix64(np.arange(count, dtype=np.uint64) ^ np.uint64(key)), kind="stable")
-
-
-def _taken(uses: pa.Table, whole: np.ndarray, chosen: Chosen) -> np.ndarray:
-    """Return [N] int64, the tokens taken of each use: all, or up to its domain's cut in the last pass."""
-    taken = whole.copy()
-    domain, last = uses["domain"].to_numpy(), uses["last"].to_numpy()
-    for number, cut in enumerate(chosen.cuts):
-        mine = last & (domain == number)
-        mine &= selection.at(cut, uses["draw"].to_numpy(), doc_ids(uses["doc_id"]))
-        left = cut.tokens
-        for row in np.flatnonzero(mine).tolist():
-            taken[row] = min(left, int(whole[row]))
-            left -= int(taken[row])
-    return taken
-
-
-def _segments(rows: packing.Rows, pieces: packing.Pieces, uses: pa.Table) -> np.ndarray:
-    out = np.zeros(len(rows.end), SEGMENT)
-    out["end"], out["domain"] = rows.end, PADDING
-    filled = rows.piece >= 0
-    piece = rows.piece[filled]
-    document = pieces.document[piece]
-    out["doc_id"][filled] = doc_ids(uses["doc_id"])[document]
-    out["start"][filled] = pieces.start[piece]
-    out["domain"][filled] = uses["domain"].to_numpy()[document]
-    out["epoch"][filled] = uses["pass"].to_numpy()[document]
-    return out
-
-
-def _empty() -> pa.Table:
-    names = {"doc_id": DOC_ID, "pass": pa.uint16(), "domain": pa.uint16(), "last": pa.bool_(), "draw": pa.uint64()}
-    types = names | {"hash": pa.uint64(), "tokens": TOKENS}
-    return pa.schema(list(types.items())).empty_table()
-
-
-def _tally(shares: list[Share], domain: np.ndarray, whole: np.ndarray, cost: np.ndarray, rows: packing.Rows) -> Tally:
-    domains: Tally = {}
-    for number in np.unique(domain).tolist():
-        mine = (domain == number) & (cost > 0)
-        domains[shares[number].domain] = {
-            "tokens": int(cost[mine].sum()),
-            "uses": int(np.count_nonzero(mine)),
-            "longer_than_a_sequence": int(np.count_nonzero(cost[mine] > rows.tokens.shape[1])),
-            "cut_by_the_budget": int(np.count_nonzero(cost[mine] < whole[mine])),
-            "tokens_cut_by_the_budget": int((whole[mine] - cost[mine]).sum()),
-        }
-    return {"domains": domains, "sequences": len(rows.tokens), "positions": rows.tokens.size, "segments": len(rows.end)}
-
-
-def copy_tokenizer(task: Task, attempt: Attempt) -> Tally:
-    """Lay the tokenizer beside the sequences, so that they can be read without anything else."""
-    shutil.copyfile(task.payload, attempt.path(f"{TOKENIZER}.json"))
-    return {}
+def check(params: PackParams, files: Mapping[str, Path]) -> None:
+    """Refuse a given tokenizer.json that has not the token to begin documents with, before anything runs."""
+    if params.bos is not None and TOKENIZER in files:
+        bos.token_id(files[TOKENIZER], params.bos)
 
 
 def pack(step: Step, params: PackParams) -> None:
@@ -197,20 +46,54 @@ def pack(step: Step, params: PackParams) -> None:
     facts = step.inputs["tokens"].manifest.facts
     shares = selection.shares_of(plan)
     _refuse_too_many(shares)
-    found = selection.select(step, shares, params.seed)
+    _refuse_another_rule(plan, params.rule())
+    bos_id, weighted = _bos_id(step, params), WEIGHTS in step.inputs
+    found = selection.select(step, shares, params.rule(), params.seed)
     dtype = token_dtype(facts["vocab_size"])
-    windows = step.partitions(sum(share.tokens for share in shares) * dtype.itemsize)
-    chosen = Chosen(shares, found.cuts, params.seed, windows)
-    columns = selection.columns(step, "tokens")
+    windows = _windows(step, params, sum(share.tokens for share in shares), dtype)
+    chosen = Chosen(shares, found.cuts, params.rule(), params.seed, windows, dtype, bos_id)
+    columns = selection.columns(step, "tokens") | ({WEIGHTS: (WEIGHTS,)} if weighted else {})
     blocks = step.scatter(partial(scatter_uses, chosen=chosen), columns=columns, partitions=windows)
-    shape = Shape(packing.Shape(params.sequence_length, dtype, facts["eos_id"], facts["eos_id"]), params.seed)
+    row = packed_rows.Shape(params.sequence_length, dtype, facts["eos_id"], facts["eos_id"], bos_id)
     todo = [Task(part(window), payload=window) for window in range(windows)]
     if TOKENIZER in step.inputs or TOKENIZER in step.files:
         todo.append(Task(TOKENIZER, payload=str(step.file(TOKENIZER, f"{TOKENIZER}.json"))))
+    shape = Shape(row, params, weighted)
     totals = step.produce(partial(pack_window, blocks=blocks, chosen=chosen, shape=shape), todo)
     _check(step, shares, found, totals)
     step.ledger = books(shares, found, dtype.itemsize)
-    step.note(**_facts(params, facts, shares, totals))
+    step.note(**_facts(params, facts, shares, totals), bos_id=bos_id, token_weights=weighted)
+    step.note(left_out=_left_out(shares, found))
+
+
+def _refuse_another_rule(plan: Mapping[str, Any], rule: Rule) -> None:
+    if Rule(**plan["packing"]) != rule:
+        raise DataError(
+            f"the plan counts documents by {plan['packing']}, and this packing by {rule._asdict()}: set `packing` of "
+            "mixture.plan to the latter, or the plan would not be met to the token"
+        )
+
+
+def _bos_id(step: Step, params: PackParams) -> int | None:
+    if params.bos is None:
+        return None
+    if TOKENIZER not in step.inputs and TOKENIZER not in step.files:
+        raise DataError(f"{step.name}: bos is {params.bos!r}, and no tokenizer is wired that tells its id; wire one")
+    return bos.token_id(step.file(TOKENIZER, f"{TOKENIZER}.json"), params.bos)
+
+
+def _windows(step: Step, params: PackParams, tokens: int, dtype: np.dtype) -> int:
+    """Return how many windows there are; a matter of the plan and the params, never of workers."""
+    if params.window_tokens is None:
+        return step.partitions(tokens * dtype.itemsize)
+    windows = max(1, -(-tokens // params.window_tokens))
+    if windows > MAX_PARTITIONS:
+        least = -(-tokens // MAX_PARTITIONS)
+        raise DataError(
+            f"{step.name}: {tokens:,} tokens make {windows:,} windows of {params.window_tokens:,}; "
+            f"{MAX_PARTITIONS:,} are the most: set window_tokens to {least:,} or more"
+        )
+    return windows
 
 
 def _refuse_too_many(shares: list[Share]) -> None:
@@ -244,11 +127,25 @@ def books(shares: list[Share], found: Selection, token_bytes: int) -> Tally:
         parts = [ledger.entry(used, kept_bytes)]
         if available > used:
             parts.append(ledger.entry(available - used, token_bytes * share.available - kept_bytes, "beyond_budget"))
-        if found.empty[number]:
-            parts.append(ledger.entry(found.empty[number], 0, "no_tokens"))
+        for reason, (documents, tokens) in zip(LEFT_OUT[:2], found.left_out[number].tolist(), strict=False):
+            if documents:
+                parts.append(ledger.entry(documents, token_bytes * tokens, reason))
         for entry in parts:
             ledger.add(made, {share.domain: entry})
     return made
+
+
+def _left_out(shares: list[Share], found: Selection) -> dict[str, dict[str, dict[str, int]]]:
+    """Return, by domain and reason, documents that are never packed or packed in part, and their tokens so lost."""
+    told: dict[str, dict[str, dict[str, int]]] = {}
+    for share, counts in zip(shares, found.left_out.tolist(), strict=True):
+        reasons = {
+            reason: {"documents": documents, "tokens": tokens}
+            for reason, (documents, tokens) in zip(LEFT_OUT, counts, strict=True)
+            if documents
+        }
+        told |= {share.domain: reasons} if reasons else {}
+    return told
 
 
 def _facts(params: PackParams, facts: dict[str, Any], shares: list[Share], totals: Tally) -> dict[str, Any]:
@@ -261,6 +158,7 @@ def _facts(params: PackParams, facts: dict[str, Any], shares: list[Share], total
     positions = totals.get("positions", 0)
     return {
         "sequence_length": params.sequence_length,
+        "mode": params.mode,
         "dtype": token_dtype(facts["vocab_size"]).name,
         "eos_id": facts["eos_id"],
         "pad_id": facts["eos_id"],
@@ -272,14 +170,16 @@ def _facts(params: PackParams, facts: dict[str, Any], shares: list[Share], total
         "padding": positions - tokens,
         "fill": tokens / positions if positions else 0.0,
         "by_domain": by_domain,
+        "pieces_by_sequence": pieces_by_sequence(totals),
     }
 
 
 PACK = Stage(
     name="tokens.pack",
-    version=1,
+    version=2,
     params=PackParams,
     inputs=("tokens", "plan"),
-    optional=("mask", "tokenizer", "buckets"),
+    optional=("mask", "tokenizer", "buckets", "weights"),
     run=pack,
+    check=check,
 )

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from pipeline.errors import DataError
 from pipeline.kernels import hashing
+from pipeline.kernels.document_cost import Cost, Rule, cost
 from pipeline.schemas import BUCKET, doc_ids, mixed_domains
 from pipeline.stage import Step
 
@@ -91,55 +92,73 @@ def last_draws(batch: pa.RecordBatch, code: np.ndarray, shares: list[Share], see
     return draws
 
 
-def kept(batch: pa.RecordBatch) -> np.ndarray:
-    """Return [N] bool, whether the row is kept and has tokens."""
-    return batch["keep"].to_numpy(zero_copy_only=False) & (batch["length"].to_numpy() > 0)
+def costs(batch: pa.RecordBatch, rule: Rule) -> Cost:
+    """Return what each row costs; a dropped one costs nothing."""
+    keep = batch["keep"].to_numpy(zero_copy_only=False)
+    return cost(np.where(keep, batch["length"].to_numpy(), 0), rule)
+
+
+LEFT_OUT = ("no_tokens", "longer_than_a_sequence", "short_rest")
+"""Why documents, or tokens of them, are never packed."""
 
 
 @dataclass(slots=True)
 class Survey:
-    """By domain and bin of the last pass' draws: documents and tokens, both [D, bins]; and documents without any."""
+    """By domain and bin of the last pass' draws: documents and tokens, both [D, bins].
+
+    And what is left out, by domain and reason of LEFT_OUT: documents and tokens, [D, 3, 2].
+    """
 
     documents: np.ndarray
     tokens: np.ndarray
-    empty: np.ndarray
+    left_out: np.ndarray
 
     def __add__(self, other: "Survey") -> "Survey":
-        return Survey(self.documents + other.documents, self.tokens + other.tokens, self.empty + other.empty)
+        return Survey(self.documents + other.documents, self.tokens + other.tokens, self.left_out + other.left_out)
 
 
-def survey(batches: Iterator[pa.RecordBatch], *, shares: list[Share], seed: int) -> Survey:
+def survey(batches: Iterator[pa.RecordBatch], *, shares: list[Share], rule: Rule, seed: int) -> Survey:
     """Return the survey of one shard."""
     shape = (len(shares), 1 << BIN_BITS)
-    total = Survey(np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(len(shares), np.int64))
+    left_out = np.zeros((len(shares), len(LEFT_OUT), 2), np.int64)
+    total = Survey(np.zeros(shape, np.int64), np.zeros(shape, np.int64), left_out)
     for batch in batches:
-        code, some = codes(batch, shares), kept(batch)
+        code, found = codes(batch, shares), costs(batch, rule)
+        some = found.packed > 0
         bins = (last_draws(batch, code, shares, seed) >> np.uint64(64 - BIN_BITS)).astype(np.int64)
         np.add.at(total.documents, (code[some], bins[some]), 1)
-        np.add.at(total.tokens, (code[some], bins[some]), batch["length"].to_numpy()[some] + 1)
-        empty = batch["keep"].to_numpy(zero_copy_only=False) & ~some
-        total.empty += np.bincount(code[empty], minlength=len(shares))
+        np.add.at(total.tokens, (code[some], bins[some]), found.packed[some])
+        _count_left_out(total.left_out, code, batch["keep"].to_numpy(zero_copy_only=False), found)
     return total
+
+
+def _count_left_out(left_out: np.ndarray, code: np.ndarray, keep: np.ndarray, found: Cost) -> None:
+    """Add what is left out of the documents of a batch, in the order of LEFT_OUT."""
+    gone = found.whole - found.packed
+    none = found.packed == 0
+    for reason, rows in enumerate((keep & (found.whole == 0), none & (gone > 0), ~none & (gone > 0))):
+        np.add.at(left_out, (code[rows], reason, 0), 1)
+        np.add.at(left_out, (code[rows], reason, 1), gone[rows])
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The cut of every domain, and how many documents its whole and its last pass take."""
+    """The cut of every domain, how many documents a whole and the last pass take; what is left out as in Survey."""
 
     cuts: list[Cut]
     available: list[int]
     last_pass: list[int]
-    empty: list[int]
+    left_out: np.ndarray
 
 
-def select(step: Step, shares: list[Share], seed: int) -> Selection:
+def select(step: Step, shares: list[Share], rule: Rule, seed: int) -> Selection:
     """Return where each domain is cut.
 
     Raises:
         DataError: the tokens are not those that the plan was made from.
     """
     found: Survey | None = step.fold(
-        partial(survey, shares=shares, seed=seed), lambda a, b: a + b, columns=columns(step)
+        partial(survey, shares=shares, rule=rule, seed=seed), lambda a, b: a + b, columns=columns(step)
     )
     if found is None:
         raise DataError(f"{step.name}: the tokens have no shards; build them again")
@@ -152,7 +171,7 @@ def select(step: Step, shares: list[Share], seed: int) -> Selection:
     # The bin in which the tokens before it and its own first reach the rest.
     sums = found.tokens.cumsum(axis=1)
     bins = [int(np.searchsorted(row, share.rest)) for row, share in zip(sums, shares, strict=True)]
-    fn = partial(_within, shares=shares, seed=seed, bins=bins)
+    fn = partial(_within, shares=shares, rule=rule, seed=seed, bins=bins)
     rows = step.fold(fn, lambda a, b: np.concatenate([a, b]), columns=columns(step))
     assert rows is not None
     cuts, last_pass = [], []
@@ -161,25 +180,27 @@ def select(step: Step, shares: list[Share], seed: int) -> Selection:
         cut, taken = _cut(rows[rows["code"] == code], share.rest - int(found.tokens[code, before].sum()))
         cuts.append(cut if share.rest else NOTHING)
         last_pass.append(int(found.documents[code, before].sum()) + taken if share.rest else 0)
-    return Selection(cuts, found.documents.sum(axis=1).tolist(), last_pass, found.empty.tolist())
+    return Selection(cuts, found.documents.sum(axis=1).tolist(), last_pass, found.left_out)
 
 
 _ROW = np.dtype([("code", "<i8"), ("draw", "<u8"), ("low", "<u8"), ("high", "<u8"), ("cost", "<i8")])
 
 
-def _within(batches: Iterator[pa.RecordBatch], *, shares: list[Share], seed: int, bins: list[int]) -> np.ndarray:
+def _within(
+    batches: Iterator[pa.RecordBatch], *, shares: list[Share], rule: Rule, seed: int, bins: list[int]
+) -> np.ndarray:
     """Return the documents of a shard whose draw lies in the bin of their domain's cut."""
     parts = [np.zeros(0, _ROW)]
     wanted, partial_pass = np.array(bins), np.array([share.rest > 0 for share in shares])
     for batch in batches:
-        code = codes(batch, shares)
+        code, packed = codes(batch, shares), costs(batch, rule).packed
         draws = last_draws(batch, code, shares, seed)
         inside = (draws >> np.uint64(64 - BIN_BITS)).astype(np.int64) == wanted[code]
-        inside &= kept(batch) & partial_pass[code]
+        inside &= (packed > 0) & partial_pass[code]
         part = np.zeros(int(inside.sum()), _ROW)
         ids = doc_ids(batch["doc_id"])[inside]
         part["code"], part["draw"], part["low"], part["high"] = code[inside], draws[inside], ids[:, 0], ids[:, 1]
-        part["cost"] = batch["length"].to_numpy()[inside] + 1
+        part["cost"] = packed[inside]
         parts.append(part)
     return np.concatenate(parts)
 

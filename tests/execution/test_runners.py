@@ -170,7 +170,7 @@ def test_workers_killed_from_outside_at_random_cost_nothing_but_time(patient_poo
 
 def test_a_hundred_thousand_tasks_are_asked_for_one_at_a_time(runner):
     workers = runner.workers if isinstance(runner, LocalRunner) else 2
-    count = 100_000 if workers == 1 else 5_000
+    count = 100_000 if workers == 1 else 2_000
     tasks = chores.Lazy(count)
     tracemalloc.start()
     try:

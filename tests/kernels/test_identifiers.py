@@ -48,7 +48,7 @@ def found(texts, kinds=identifiers.KINDS, keep=None):
     ]
 
 
-@settings(deadline=None, max_examples=600)
+@settings(deadline=None, max_examples=200)
 @given(
     st.lists(st.one_of(EMAILS, DOTTED, DIALLED, PIECES), max_size=6),
     st.sets(st.sampled_from(identifiers.KINDS)).map(lambda kinds: tuple(sorted(kinds))),

@@ -28,7 +28,7 @@ def run_of(key, index):
     return int(index.hashes[key]), int(index.sizes[key])
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(st.lists(WORDS, min_size=1, max_size=6), st.lists(WORDS, max_size=5), st.data())
 def test_hits_and_weights_are_those_of_tuples_of_words(passages, documents, data):
     ngram = data.draw(st.integers(1, 5))

@@ -1,11 +1,14 @@
-"""Packing against its slow twin, its own promises, and the figures published for BERT's Wikipedia."""
+"""Packing against its slow twins, its own promises, and the figures published for BERT's Wikipedia."""
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.kernels import packing
+from pipeline.kernels import packed_rows, packing
+from tests.conftest import SHARED
 from tests.kernels import reference_packing as twin
 
 LIMITS = st.sampled_from([1, 2, 7, 63, 64, 65, 300, 5000])
@@ -51,31 +54,60 @@ def test_a_bin_can_be_found_at_every_level_of_the_bitset():
         assert len(set(packing.best_fit(lengths, limit).tolist())) == 1
 
 
+@given(st.data())
+@settings(max_examples=100)
+def test_shortest_pack_first_gives_as_many_bins_as_the_published_algorithm_on_histograms(data):
+    limit = data.draw(LIMITS)
+    lengths, depth = data.draw(st.lists(st.integers(1, limit), max_size=150)), data.draw(st.integers(1, 5))
+    bins = packing.group(packing.shortest_first(np.array(lengths, np.int32), limit, depth))
+    held = [sorted(lengths[p] for p in bins.piece[a:b]) for a, b in pairwise(bins.offsets.tolist())]
+    assert sorted(held) == sorted(sorted(pack) for pack in twin.shortest_first(lengths, limit, depth))
+
+
+@given(lengths_and_limit())
+def test_documents_end_to_end_are_cut_where_a_bin_is_full(case):
+    lengths, limit = case
+    pieces, bins = packing.concatenate(np.array(lengths, np.int64), limit)
+    found = zip(*(part.tolist() for part in pieces), bins.tolist(), strict=True)
+    assert list(found) == twin.concatenate(lengths, limit)
+
+
 def test_a_length_that_fits_no_bin_is_refused():
     with pytest.raises(ValueError, match=r"span 3\.\.9, expected 1\.\.8"):
         packing.best_fit(np.array([3, 9], np.int32), 8)
 
 
 @settings(deadline=None)
-@given(st.lists(st.lists(st.integers(1, 500), max_size=30), max_size=25), st.integers(1, 20), st.randoms())
-def test_rows_and_segments_equal_the_slow_twins(documents, limit, random):
+@given(
+    st.lists(st.lists(st.integers(1, 500), max_size=30), max_size=25),
+    st.integers(1, 20),
+    st.sampled_from([None, 503]),
+    st.integers(0, 3),
+    st.randoms(),
+)
+def test_rows_and_segments_equal_the_slow_twins(documents, limit, bos, cut, random):
     eos, pad = 501, 502
-    pieces = packing.split(np.array([len(d) + 1 for d in documents], np.int64), limit)
-    bins = packing.group(packing.best_fit(pieces.length, limit))
+    lengths = np.array([max(0, len(d) + (1 if bos is None else 2) - cut) for d in documents], np.int64)
+    pieces, placed = (
+        packing.concatenate(lengths, limit) if random.random() < 0.5 else (packing.split(lengths, limit), None)
+    )
+    bins = packing.group(packing.best_fit(pieces.length, limit) if placed is None else placed)
     order = random.sample(range(len(bins.offsets) - 1), len(bins.offsets) - 1)
     shuffled = packing.bins_in_order(bins, np.array(order, np.int64))
     plain = np.array([len(d) for d in documents], np.int64)
-    rows = packing.lay_out(
+    rows = packed_rows.lay_out(
         np.array([t for d in documents for t in d] + [0], np.uint16),
         np.cumsum(plain) - plain,
         plain,
         pieces,
         shuffled,
-        packing.Shape(limit, np.dtype(np.uint16), eos, pad),
+        packed_rows.Shape(limit, np.dtype(np.uint16), eos, pad, bos),
     )
     listed = [bins.piece[bins.offsets[b] : bins.offsets[b + 1]].tolist() for b in order]
     whole = list(zip(*(part.tolist() for part in pieces), strict=True))
-    expected, segments = twin.rows(documents, whole, listed, limit, eos, pad)
+    expected, segments = twin.rows(
+        [([] if bos is None else [bos]) + d for d in documents], whole, listed, limit, eos, pad
+    )
     assert rows.tokens.tolist() == expected
     assert np.diff(rows.offsets).tolist() == [len(row) for row in segments]
     assert list(zip(rows.end.tolist(), rows.piece.tolist(), strict=True)) == [s for row in segments for s in row]
@@ -88,15 +120,33 @@ def test_no_documents_make_no_rows():
     assert len(bins.piece) == 0
 
 
-@pytest.mark.shared
-def test_bert_wikipedia_packs_as_tightly_as_published(shared):
-    """Krell et al., "Efficient Sequence Packing without Cross-contamination": 99.9494 % at unlimited depth."""
-    histogram = np.loadtxt(
-        shared / "data/evals/packing/bert_wikipedia_length_histogram.csv", delimiter=",", skiprows=1, dtype=np.int64
-    )
+@pytest.fixture(scope="module")
+def wikipedia():
+    path = SHARED / "data/evals/packing/bert_wikipedia_length_histogram.csv"
+    histogram = np.loadtxt(path, delimiter=",", skiprows=1, dtype=np.int64)
     lengths = np.repeat(histogram[:, 0], histogram[:, 1]).astype(np.int32)
     assert len(lengths) == 16_279_552
     np.random.default_rng(0).shuffle(lengths)
-    packs = int(packing.best_fit(lengths, 512).max()) + 1
-    assert packs == 8_138_483
-    assert round(100 * int(lengths.sum()) / (packs * 512), 4) == 99.9494
+    return lengths
+
+
+def efficiency(lengths, bins):
+    return round(100 * int(lengths.sum(dtype=np.int64)) / ((int(bins.max()) + 1) * 512), 4)
+
+
+@pytest.mark.shared
+def test_bert_wikipedia_packs_as_tightly_as_published(wikipedia):
+    """Krell et al., "Efficient Sequence Packing without Cross-contamination": 99.9494 % at unlimited depth."""
+    bins = packing.best_fit(wikipedia, 512)
+    assert int(bins.max()) + 1 == 8_138_483
+    assert efficiency(wikipedia, bins) == 99.9494
+
+
+@pytest.mark.slow
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    ("depth", "published"), [(1, 49.9668), (2, 80.5249), (3, 89.4408), (4, 93.9412), (8, 98.902), (12, 99.604)]
+)
+def test_shortest_pack_first_packs_bert_wikipedia_as_published(wikipedia, depth, published):
+    """Krell et al., the same paper, SPFHP at its depths."""
+    assert efficiency(wikipedia, packing.shortest_first(wikipedia, 512, depth)) == published

@@ -14,7 +14,7 @@ from tests.kernels import reference_overlap as twin
 TEXTS = st.text(st.sampled_from("abé漢😀"), max_size=24)
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(st.lists(TEXTS, max_size=5), st.integers(0, 4), st.integers(1, 5), st.data())
 def test_pieces_are_those_of_strings(texts, margin, least, data):
     chosen = []

@@ -67,14 +67,14 @@ def assert_equal(texts: list[str], found: np.ndarray, **options: object) -> None
         assert dict(zip(COUNTS, row.tolist(), strict=True)) == expected, text[:400]
 
 
-@settings(max_examples=400)
+@settings(max_examples=150)
 @given(st.lists(TEXTS, max_size=6), st.sampled_from([None, ".!?\"'", ""]), st.sampled_from([0, 3, 30]))
 def test_all_counts_are_those_of_the_slow_twin(texts, stops, short):
     found = counted(texts, stop_words=STOP_WORDS, stops=stops, short=short)
     assert_equal(texts, found, stop_words=STOP_WORDS, stops=stops, short=short)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.lists(st.sampled_from(["a", "b", "ab", "1", "11", "."]), max_size=200), st.sampled_from([" ", "\n"]))
 def test_n_grams_are_equal_by_their_characters_however_they_are_split(words, between):
     text = between.join(words)

@@ -24,7 +24,7 @@ def words_in(text):
     return shingles.hashes(*shingles.plain(*text_buffers(pa.array([text], pa.large_string()))), 1)[0]
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.lists(PLAIN, max_size=4))
 def test_each_word_is_where_it_stands(texts):
     asked = [(d, w) for d, text in enumerate(texts) for w in range(len(twin.words(text)))]

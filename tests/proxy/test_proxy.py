@@ -64,8 +64,8 @@ class TestModels:
     def test_training_is_repeatable_and_learns(self):
         import torch
 
+        from pipeline.proxy.lm import document_losses
         from pipeline.proxy.training import fitted, repeatable
-        from pipeline.quality.lm import document_losses
 
         pattern = np.random.default_rng(3).integers(1, 300, 50).astype(np.uint16)
         tokens = np.resize(pattern, SMOKE.step_tokens * 60 + 1)

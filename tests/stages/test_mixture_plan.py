@@ -18,7 +18,7 @@ AVAILABLE = {"books": 1_000_000, "code": 300_000, "web": 50_000}
 
 
 def counts(available=AVAILABLE):
-    return {domain: {"documents": 10, "empty": 0, "tokens": tokens} for domain, tokens in available.items()}
+    return {d: {"documents": 10, "empty": 0, "tokens": tokens, "left_out_tokens": 0} for d, tokens in available.items()}
 
 
 def planned(available=AVAILABLE, **params):

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pipeline.errors import DataError, StageError
+from pipeline.histogram import Histogram
 from pipeline.kernels.hashing import draw
 from pipeline.quality import extremes
-from pipeline.quality.histogram import Histogram
 from pipeline.quality.labels import Labels
 from pipeline.quality.survey import SAMPLE
 from pipeline.quality.train import TRAIN

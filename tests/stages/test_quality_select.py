@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pipeline.errors import DataError, StageError
-from pipeline.quality.histogram import Histogram
+from pipeline.histogram import Histogram
 from pipeline.quality.ranking import Learned
 from pipeline.quality.select import SELECT, schema, select_batch
 from pipeline.quality.select_params import SelectParams

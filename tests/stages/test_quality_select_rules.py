@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pipeline.errors import DataError, StageError
+from pipeline.histogram import Histogram, merged
 from pipeline.quality import quantiles
-from pipeline.quality.histogram import Histogram, merged
 from pipeline.quality.sampling import Moments, total
 from pipeline.quality.scores import from_bits, rising
 from pipeline.quality.select_params import SelectParams

@@ -35,6 +35,8 @@ def write_packed(root: Path, parts: int = 3, rows: int = 7, length: int = 16, vo
             "sequence_length": length,
             "dtype": "uint16" if vocab_size <= 1 << 16 else "uint32",
             "eos_id": EOS,
+            "bos_id": None,
+            "token_weights": False,
             "pad_id": PAD,
             "vocab_size": vocab_size,
             "domains": ["books", "code"],

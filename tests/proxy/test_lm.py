@@ -44,7 +44,7 @@ def documents(draw):
 @given(documents(), st.sampled_from([1, 30, 1000]))
 @settings(max_examples=25)
 def test_batched_losses_are_those_of_a_plain_loop(model, case, batch_tokens):
-    from pipeline.quality import lm
+    from pipeline.proxy import lm
 
     lists, window, stride, prefix = case
     tokens = np.array([t for tokens in lists for t in tokens], np.uint32)
@@ -57,7 +57,7 @@ def test_batched_losses_are_those_of_a_plain_loop(model, case, batch_tokens):
 
 
 def test_a_document_costs_the_same_whatever_lies_beside_it(model):
-    from pipeline.quality import lm
+    from pipeline.proxy import lm
 
     rng = np.random.default_rng(0)
     lists = [rng.integers(0, 300, n).astype(np.uint32) for n in (5, 64, 17, 200, 1)]

@@ -1,22 +1,26 @@
-"""Texts that a selection is meant for: read from files, one document a text, and drawn to a size.
+"""Texts that models are judged on: read from files, one document a text, and drawn to a size.
 
 A file is Parquet or JSON Lines with a column of text, each row a document, or plain UTF-8 text (.txt, .md), one
 document. JSON Lines and text may be compressed (.gz, .zst).
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline import schemas
 from pipeline.errors import DataError
 from pipeline.kernels import hashing, whitespace
+from pipeline.stage import Step
 
+ROLE = "targets."
+"""Begins the name of every role that is played by a file of texts: `targets.NAME: file:PATH`."""
 STREAM = 0x7A46
 """The draws of target documents."""
 LINES, TEXTS = (".jsonl", ".ndjson"), (".txt", ".md")
@@ -35,6 +39,18 @@ class Drawn(NamedTuple):
     text: str
 
 
+def wired(step: Step, column: str, most_bytes: int, seed: int) -> dict[str, list[Drawn]]:
+    """Return the documents of every target that is wired, each as `drawn`, in the order of their names.
+
+    Raises:
+        DataError: a step plays one of them, or as `drawn`.
+    """
+    if steps := [role for role in step.inputs if role.startswith(ROLE)]:
+        raise DataError(f"{step.name}: a step plays {steps[0]}; targets are files: `{steps[0]}: file:PATH`")
+    paths = {role.removeprefix(ROLE): path for role, path in step.files.items() if role.startswith(ROLE)}
+    return {name: drawn(path, column, most_bytes, seed) for name, path in sorted(paths.items())}
+
+
 def drawn(path: Path, column: str, most_bytes: int, seed: int) -> list[Drawn]:
     """Return different documents of a file in the order of their draws, with at most so many bytes of text.
 
@@ -50,16 +66,57 @@ def drawn(path: Path, column: str, most_bytes: int, seed: int) -> list[Drawn]:
             size += 0 if document.hash in held else len(document.text.encode())
             held.setdefault(document.hash, document)
         if size > HELD_AT_MOST * most_bytes:
-            held = {document.hash: document for document in _within(held, most_bytes)}
+            held = {document.hash: document for document in within(held.values(), most_bytes)}
             size = most_bytes
     if not held:
         raise DataError(f"{path}: no text in column {column!r}; name other targets")
-    return _within(held, most_bytes)
+    return within(held.values(), most_bytes)
+
+
+def to_parquet(texts: Mapping[str, Sequence[str]]) -> bytes:
+    """Return the texts of all targets as a Parquet file: `target` and `text`."""
+    rows = [(name, text) for name, documents in texts.items() for text in documents]
+    sink = pa.BufferOutputStream()
+    columns = {
+        "target": pa.array([name for name, _ in rows]),
+        "text": pa.array([text for _, text in rows], pa.large_string()),
+    }
+    pq.write_table(pa.table(columns), sink, compression="zstd", write_statistics=False)
+    return sink.getvalue().to_pybytes()
+
+
+def from_parquet(path: Path) -> dict[str, list[str]]:
+    """Return what `to_parquet` made, in the order of the targets' names."""
+    table = pq.read_table(path)
+    names = sorted(set(table["target"].to_pylist()))
+    return {name: table.filter(pc.equal(table["target"], name))["text"].to_pylist() for name in names}
 
 
 def hashes(texts: pa.Array) -> np.ndarray:
     """Return uint64 [N, 2], equal for texts with the same words in the same order."""
     return hashing.murmur128(*whitespace.collapse(*schemas.text_buffers(texts)))
+
+
+def within(documents: Iterable[Drawn], most_bytes: int) -> list[Drawn]:
+    """Return the documents with the smallest draws that fit; the last one is cut between two characters."""
+    chosen: list[Drawn] = []
+    left = most_bytes
+    for document in sorted(documents):
+        if left <= 0:
+            break
+        text = document.text.encode()[:left].decode(errors="ignore")
+        left -= len(document.text.encode())
+        if text.strip():
+            chosen.append(document._replace(text=text))
+    return chosen
+
+
+def among(texts: pa.Array, wanted: frozenset[Hash]) -> frozenset[Hash]:
+    """Return those of the wanted hashes that a text has."""
+    words_N2 = hashes(texts)
+    lows = np.array([low for low, _ in wanted], np.uint64)
+    near = words_N2[np.isin(words_N2[:, 0], lows)]
+    return frozenset((low, high) for low, high in near.tolist()) & wanted
 
 
 def batches(path: Path, column: str) -> Iterator[pa.Array]:
@@ -117,17 +174,3 @@ def _documents(texts: pa.Array, seed: int) -> Iterator[Drawn]:
     for place in np.flatnonzero(filled).tolist():
         low, high = hashes_N2[place].tolist()
         yield Drawn(int(draws[place]), (low, high), texts[place].as_py())
-
-
-def _within(held: dict[Hash, Drawn], most_bytes: int) -> list[Drawn]:
-    """Return the documents with the smallest draws that fit; the last one is cut between two characters."""
-    chosen: list[Drawn] = []
-    left = most_bytes
-    for document in sorted(held.values()):
-        if left <= 0:
-            break
-        text = document.text.encode()[:left].decode(errors="ignore")
-        left -= len(document.text.encode())
-        if text.strip():
-            chosen.append(document._replace(text=text))
-    return chosen
