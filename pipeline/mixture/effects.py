@@ -1,8 +1,8 @@
 """What the laws expect of one domain more: how each target's loss changes when a domain's share goes up by 0.1.
 
 The others give in proportion: w_d becomes w_d' = min(w_d + 0.1, 1), and every other w_j is multiplied by
-(1 - w_d') / (1 - w_d). Repetition is counted as it is in the recommendation; caps do not matter here, for this says what
-would help, not what there is.
+(1 - w_d') / (1 - w_d). Repetition is counted as it is in the recommendation; caps do not matter here, for this says
+what would help, not what there is.
 
 D domains.
 """

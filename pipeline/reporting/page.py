@@ -16,6 +16,7 @@ from pipeline.reporting import (
     duplication,
     heuristics,
     markup,
+    mixture,
     numerals,
     provenance,
     quality,
@@ -63,7 +64,8 @@ def _sections(evidence: Evidence, excerpts: Excerpts) -> Iterator[str]:
     yield clusters.clusters(evidence)
     yield training.lengths(evidence)
     yield training.tokens(evidence)
-    yield training.mixture(evidence)
+    yield mixture.weights(evidence)
+    yield mixture.mixture(evidence)
     yield training.packing(evidence)
     yield provenance.others(evidence)
     yield provenance.identity(evidence)

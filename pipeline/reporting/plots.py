@@ -1,7 +1,7 @@
 """The pictures of the report: pure functions from numbers to SVG text. The same numbers give the same bytes.
 
 `tone` is a CSS class of the page's style: `d0`..`d9` and `dx` stand for domains, `r0`..`r7` for reasons, `keep` and
-`want` for what is neither.
+`want` for what is neither, `less` and `more` for numbers below and above 0.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -183,31 +183,94 @@ def lines(title: str, series: Sequence[Line], *, axes: tuple[str, str]) -> str:
     return svg.picture(square.width, square.height, title, told, [*drawn, *square.words()])
 
 
+def scatter(title: str, points: Sequence[tuple[float, float, str]], *, axes: tuple[str, str]) -> str:
+    """Return points (x, y, what is said of it) on one scale for both axes, with the diagonal; nothing for no points."""
+    if not points:
+        return ""
+    values = [value for x, y, _ in points for value in (x, y)]
+    low, size = min(values), (max(values) - min(values)) or 1.0
+    low, size = low - 0.04 * size, 1.08 * size
+    square = _Square(axes, low=low, size=size)
+    drawn = [*square.grid(), svg.line(*square.at(0, 0), *square.at(1, 1), "even")]
+    for x, y, said in points:
+        drawn.append(svg.dot(*square.at((x - low) / size, (y - low) / size), "keep", said))
+    told = f"{len(points)} points from {min(values):.4g} to {max(values):.4g}"
+    return svg.picture(square.width, square.height, title, told, [*drawn, *square.words()])
+
+
+SHADES = 5
+"""Steps of strength that a cell of a heat map may have; their classes are `h1`..`h5`."""
+
+
+def heat(title: str, rows: Mapping[str, Mapping[str, float]]) -> str:
+    """Return a map of numbers, a row and a column for each name: blue below 0, red above, stronger the farther off.
+
+    A column without a number in some row is empty there.
+    """
+    columns = list(dict.fromkeys(name for row in rows.values() for name in row))
+    if not columns:
+        return ""
+    most = max((abs(value) for row in rows.values() for value in row.values()), default=0) or 1
+    step, height = min((WIDTH - LEFT) / len(columns), 120.0), 26.0
+    drawn = [
+        svg.label(LEFT + (at + 0.5) * step, 14, name, "axis", "middle", max(int(step / 7), 3))
+        for at, name in enumerate(columns)
+    ]
+    for down, (name, row) in enumerate(rows.items()):
+        y = 22 + down * height
+        drawn.append(svg.label(LEFT - 10, y + 17, name, anchor="end", limit=TEXT))
+        for at, column in enumerate(columns):
+            if column in row:
+                drawn += _cell(
+                    LEFT + at * step, y, (step, height), row[column] / most, f"{name}, {column}", row[column]
+                )
+    told = "; ".join(f"{name}: {', '.join(f'{c} {_signed(v)}' for c, v in row.items())}" for name, row in rows.items())
+    return svg.picture(LEFT + len(columns) * step, 24 + len(rows) * height, title, told, drawn)
+
+
+def _cell(x: float, y: float, size: tuple[float, float], part: float, name: str, value: float) -> list[str]:
+    tone = f"{'less' if part < 0 else 'more'} h{max(1, round(abs(part) * SHADES))}"
+    marks = [svg.rect(x + 1, y + 1, size[0] - 2, size[1] - 2, tone, f"{name}: {_signed(value)}")]
+    if size[0] >= 52:
+        marks.append(svg.label(x + size[0] / 2, y + 17, _signed(value), "", "middle"))
+    return marks
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2g}".replace("-", numerals.MINUS) if value else "0"
+
+
 @dataclass(frozen=True)
 class _Square:
-    """A picture of 0..1 by 0..1 with its grid and the names of its axes."""
+    """A square of the page, x and y from 0 to 1, with its grid and the names of its axes.
+
+    The numbers at the grid are `low` + what they stand at times `size`.
+    """
 
     axes: tuple[str, str]
+    low: float = 0.0
+    size: float = 1.0
     width: float = 460.0
     height: float = 250.0
     left: float = 52.0
-    low: float = 40.0
+    foot: float = 40.0
 
     def at(self, x: float, y: float) -> tuple[float, float]:
         """Return where a point lies."""
-        across, up = self.width - self.left - 16, self.height - self.low - 20
-        return self.left + x * across, self.height - self.low - y * up
+        across, up = self.width - self.left - 16, self.height - self.foot - 20
+        return self.left + x * across, self.height - self.foot - y * up
 
     def grid(self) -> list[str]:
         """Return a line across and the numbers at every quarter."""
         drawn = []
         for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
             x, y = self.at(tick, tick)
+            number = f"{self.low + tick * self.size:.4g}"
             drawn += [
                 svg.line(self.left, y, self.at(1, 0)[0], y),
-                svg.label(self.left - 8, y + 4, f"{tick:g}", "axis", "end"),
+                svg.label(self.left - 8, y + 4, number, "axis", "end"),
             ]
-            drawn.append(svg.label(x, self.height - self.low + 16, f"{tick:g}", "axis", "middle"))
+            drawn.append(svg.label(x, self.height - self.foot + 16, number, "axis", "middle"))
         return drawn
 
     def words(self) -> list[str]:

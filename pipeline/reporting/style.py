@@ -4,17 +4,19 @@ _LIGHT = """
 --paper:#ffffff;--panel:#f6f7f9;--ink:#1b1f24;--soft:#5b6470;--rule:#dfe3e8;--accent:#2f5fb3;--keep:#7f9cc9;--want:#c3cad4;
 --d0:#4a72b0;--d1:#dd8a3c;--d2:#5b9e6a;--d3:#b85a70;--d4:#7f6db5;--d5:#4b9fae;--d6:#b8963a;--d7:#8d6a55;--d8:#c581b0;
 --d9:#7d8a49;--dx:#98a1ac;
---r0:#c2553f;--r1:#e0a044;--r2:#7d5f8f;--r3:#5d8196;--r4:#9b7446;--r5:#6f7f57;--r6:#b77f97;--r7:#98a1ac
+--r0:#c2553f;--r1:#e0a044;--r2:#7d5f8f;--r3:#5d8196;--r4:#9b7446;--r5:#6f7f57;--r6:#b77f97;--r7:#98a1ac;
+--less:#2f6fc0;--more:#c9513a
 """
 
 _DARK = """
 --paper:#14171b;--panel:#1c2026;--ink:#e4e7eb;--soft:#9aa4b0;--rule:#2e343c;--accent:#86aef0;--keep:#6d8fc4;--want:#4a535f;
 --d0:#6f97d8;--d1:#e8a261;--d2:#7dbd8b;--d3:#d47f94;--d4:#a394d6;--d5:#6fc0cf;--d6:#d3b45c;--d7:#b18f79;--d8:#dba2c9;
 --d9:#a3b06a;--dx:#7d8792;
---r0:#dc7a65;--r1:#e9b768;--r2:#a587b8;--r3:#83a9bf;--r4:#c09a6b;--r5:#98a97d;--r6:#d3a1b6;--r7:#7d8792
+--r0:#dc7a65;--r1:#e9b768;--r2:#a587b8;--r3:#83a9bf;--r4:#c09a6b;--r5:#98a97d;--r6:#d3a1b6;--r7:#7d8792;
+--less:#5b93e6;--more:#e0705a
 """
 
-_NAMES = [*(f"d{i}" for i in range(10)), "dx", *(f"r{i}" for i in range(8)), "keep", "want"]
+_NAMES = [*(f"d{i}" for i in range(10)), "dx", *(f"r{i}" for i in range(8)), "keep", "want", "less", "more"]
 _TONES = "".join(
     f".{name}{{fill:var(--{name});background-color:var(--{name})}}svg .{name}.thread{{stroke:var(--{name})}}"
     for name in _NAMES
@@ -60,6 +62,12 @@ svg .spot{fill:var(--accent);stroke:var(--paper);stroke-width:1.5}
 svg .kept{fill-opacity:.38}
 svg .gone{fill-opacity:.16}
 svg rect.gone{fill-opacity:.55}
+svg .h1{fill-opacity:.12}
+svg .h2{fill-opacity:.26}
+svg .h3{fill-opacity:.4}
+svg .h4{fill-opacity:.55}
+svg .h5{fill-opacity:.7}
+svg circle.keep{fill-opacity:.7}
 svg path:hover,svg rect:hover{fill-opacity:.75}
 svg .stroke:hover{fill-opacity:1}
 .key{display:flex;flex-wrap:wrap;gap:3px 16px;margin:0 0 12px;padding:0;list-style:none;font-size:13px;

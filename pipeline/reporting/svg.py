@@ -34,6 +34,11 @@ def path(d: str, tone: str, title: str = "") -> str:
     return f'<path d="{d}" class="{tone}">{_title(title)}</path>'
 
 
+def dot(x: float, y: float, tone: str, title: str = "") -> str:
+    """Return a small disc."""
+    return f'<circle cx="{_n(x)}" cy="{_n(y)}" r="3.5" class="{tone}">{_title(title)}</circle>'
+
+
 def line(x1: float, y1: float, x2: float, y2: float, tone: str = "rule") -> str:
     """Return a straight line."""
     return f'<line x1="{_n(x1)}" y1="{_n(y1)}" x2="{_n(x2)}" y2="{_n(y2)}" class="{tone}"/>'

@@ -1,4 +1,4 @@
-"""Sections on what is trained on: lengths, tokens, the mixture, packed sequences."""
+"""Sections on what is trained on: lengths, tokens, packed sequences."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -92,55 +92,6 @@ def _sample(evidence: Evidence, train: Told) -> str:
     rows = [[d, numerals.size(sizes[d]), numerals.share(sizes[d], total)] for d in evidence.ordered(sizes)]
     title = f"What the vocabulary was trained on ({numerals.count(train.facts.get('sample_documents', 0))} documents)"
     return markup.words(title, "h3") + markup.table(("domain", "text", "share"), rows) if rows else ""
-
-
-def mixture(evidence: Evidence) -> str:
-    """Return natural, asked and taken shares, epochs and losses; nothing where the build has no plan."""
-    plan = next(evidence.of_stage("mixture.plan"), None)
-    if not plan or not mapping(plan.facts, "domains"):
-        return ""
-    facts, domains = plan.facts, mapping(plan.facts, "domains")
-    available = sum(entry.get("available_tokens", 0) for entry in domains.values())
-    tiles = {
-        "tokens taken": (numerals.short(facts.get("tokens", 0)), f"{numerals.count(facts.get('tokens', 0))} exactly"),
-        "budget": (numerals.short(facts.get("budget_tokens", 0)), f"{numerals.short(available)} available"),
-        "most epochs allowed": (f"{facts.get('max_epochs', 0):g}", f"at the cap: {facts.get('on_cap', '')}"),
-    }
-    tones = {"natural (as available)": "want", "asked": "keep", "taken": "r1"}
-    rows = [
-        _shares(d, domains[d], available, facts.get("tokens", 0), list(tones.values()))
-        for d in evidence.ordered(domains)
-    ]
-    picture = grouped("Natural, asked and taken shares of tokens by domain", rows)
-    return markup.section(
-        "mixture",
-        "Mixture",
-        "Which share of the tokens each domain has by nature, was asked for, and gives.",
-        markup.tiles(tiles),
-        markup.figure(picture, "Shares of tokens.", markup.key(tones)),
-        "".join(_note(note) for note in facts.get("notes", ())),
-        _mixture_table(evidence, domains),
-    )
-
-
-def _shares(domain: str, entry: dict[str, Any], available: int, taken: int, tones: list[str]) -> Row:
-    parts = (entry.get("available_tokens", 0), available), (entry.get("weight", 0), 1), (entry.get("tokens", 0), taken)
-    bars = [Bar(a / b if b else 0, tone, numerals.share(a, b)) for (a, b), tone in zip(parts, tones, strict=True)]
-    return Row(domain, tuple(bars))
-
-
-def _mixture_table(evidence: Evidence, domains: Any) -> str:
-    names = ("documents", "available_tokens", "asked_tokens", "tokens")
-    rows = []
-    for domain in evidence.ordered(domains):
-        entry = domains[domain]
-        capped = "at the cap" if entry.get("capped") else ""
-        numbers = [entry.get(name) for name in names]
-        rows.append([domain, *numbers, f"{entry.get('epochs', 0):.3f}", entry.get("lost_to_cap"), capped])
-    totals = [sum(domains[d].get(name, 0) for d in domains) for name in names]
-    lost = sum(domains[d].get("lost_to_cap", 0) for d in domains)
-    head = ("domain", "documents", "available", "asked", "taken", "epochs", "lost to the cap", "")
-    return markup.table(head, rows, foot=["all", *totals, "", lost, ""])
 
 
 def packing(evidence: Evidence) -> str:
