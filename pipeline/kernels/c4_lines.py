@@ -93,7 +93,8 @@ def judge(
     most = int(np.diff(offsets).max(initial=0))
     scratch = _Scratch(
         np.empty(most, np.uint8),
-        *(text_masks.room(most) for _ in range(2)),
+        text_masks.room(most),
+        text_masks.room(most),
         np.empty((2, most // 64 + 3), np.uint64),
         np.empty(64, np.uint8),
     )

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from pipeline.kernels.hashing import mix64
+from pipeline.kernels.hashing import mix64, read_only
 
 _BASE, _GOLDEN = np.uint64(0x9E6C63D0876A9A63), np.uint64(0x9E3779B97F4A7C15)
 _U0, _U1, _U6, _U12, _U20, _U32, _U63 = (np.uint64(n) for n in (0, 1, 6, 12, 20, 32, 63))
@@ -84,19 +84,21 @@ def build(
     heads = _filter(_MORE_BITS_A_KEY * len(short_P))
     _fill(hashes_K, slots, bits, more)
     _mark_heads(words_W, firsts, short_P, least, heads)
-    arrays = (
-        hashes_K,
-        sizes_K,
-        np.concatenate([np.zeros(1, np.int64), np.cumsum(counts_K)]),
-        owners_G[stay_G],
-        np.bincount(owners_G[stay_G], minlength=len(counts_P)),
-        np.unique(counts_P[short_P]),
-        slots,
-        bits,
-        more,
-        heads,
+    return Index(
+        ngram,
+        least,
+        hashes=read_only(hashes_K),
+        sizes=read_only(sizes_K),
+        starts=read_only(np.concatenate([np.zeros(1, np.int64), np.cumsum(counts_K)])),
+        passages=read_only(owners_G[stay_G]),
+        totals=read_only(np.bincount(owners_G[stay_G], minlength=len(counts_P))),
+        lengths=read_only(np.unique(counts_P[short_P])),
+        slots=read_only(slots),
+        bits=read_only(bits),
+        more=read_only(more),
+        heads=read_only(heads),
+        form=int(len(stay_K) - np.count_nonzero(stay_K)),
     )
-    return Index(ngram, least, *arrays, form=int(len(stay_K) - np.count_nonzero(stay_K)))
 
 
 def _filter(bits: int) -> np.ndarray:

@@ -8,8 +8,6 @@ such a part (some 256 bytes, up to a space or a line feed) a word cannot be told
 part stands.
 """
 
-from itertools import pairwise
-
 import numpy as np
 from numba import njit
 
@@ -34,17 +32,50 @@ def locate(
     offsets = np.ascontiguousarray(offsets, np.int64)
     check_offsets(data, offsets)
     data, table = read_only(np.ascontiguousarray(data)), unicode_table.table()
-    spans_H2 = np.empty((len(documents_H), 2), np.int64)
-    starts = np.flatnonzero(np.diff(documents_H, prepend=-1))
-    for start, stop in pairwise([*starts.tolist(), len(documents_H)]):
-        document = documents_H[start]
+    spans_H2, left = np.empty((len(documents_H), 2), np.int64), np.zeros(len(documents_H), np.bool_)
+    counts_H2 = np.stack([np.asarray(firsts_H, np.int64), np.asarray(firsts_H + sizes_H - 1, np.int64)], axis=1)
+    _locate_all(data, offsets, np.asarray(documents_H, np.int64), counts_H2, table, spans_H2, left)
+    for document in np.unique(documents_H[left]).tolist():
+        runs = slice(*np.searchsorted(documents_H, [document, document + 1]))
         words_V2 = _words(data, int(offsets[document]), int(offsets[document + 1]), table)
-        last_H = firsts_H[start:stop] + sizes_H[start:stop] - 1
-        if last_H.max() >= len(words_V2):
-            raise ValueError(f"document {document} has {len(words_V2):,} words; word {last_H.max():,} was asked for")
-        spans_H2[start:stop, 0] = words_V2[firsts_H[start:stop], 0]
-        spans_H2[start:stop, 1] = words_V2[last_H, 1]
+        _check(document, len(words_V2), int(counts_H2[runs, 1].max()))
+        spans_H2[runs, 0] = words_V2[counts_H2[runs, 0], 0]
+        spans_H2[runs, 1] = words_V2[counts_H2[runs, 1], 1]
+    short = np.flatnonzero(spans_H2[:, 1] < 0)
+    if len(short):
+        document = int(documents_H[short[0]])
+        _check(document, int(~spans_H2[short[0], 1]), int(counts_H2[documents_H == document, 1].max()))
     return spans_H2
+
+
+def _check(document: int, there: int, last: int) -> None:
+    if last >= there:
+        raise ValueError(f"document {document} has {there:,} words; word {last:,} was asked for")
+
+
+@njit(cache=True, nogil=True)
+def _locate_all(data, offsets, documents, counts, table, spans, left):
+    """Write the spans of the runs in documents of which no part needs its context, and which runs are left.
+
+    Where a document has too few words, the end is the complement of how many it has.
+    """
+    most, stop = np.int64(0), np.int64(0)
+    for document in documents:
+        most = max(most, offsets[document + 1] - offsets[document])
+    words, context = np.empty((most, 2), np.int64), np.empty(2 * (most // shingle_kernel.CONTEXT_BYTES + 1), np.int64)
+    while stop < len(documents):
+        start, document = stop, documents[stop]
+        begin, end = offsets[document], offsets[document + 1]
+        while stop < len(documents) and documents[stop] == document:
+            stop += 1
+        if shingle_kernel.context_spans(data, begin, end, table, context) > 0:
+            left[start:stop] = True
+            continue
+        there = _words_all(data, begin, end, begin, table, words)
+        for h in range(start, stop):
+            fits = counts[h, 1] < there
+            spans[h, 0] = words[counts[h, 0], 0] if fits else -1
+            spans[h, 1] = words[counts[h, 1], 1] if fits else ~there
 
 
 def _words(data: np.ndarray, start: int, stop: int, table: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Benchmark files as items to look for, and their index, which every process makes once.
+"""Benchmark files as items to look for, and their index, which is made once and mapped by the workers.
 
 A file is Parquet or JSON Lines, one item a row. An item's passages are its texts in the columns asked for, so that a
 question is also found without its answer: the first column must be there, the others are read where a file has them.
@@ -18,11 +18,15 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import ConfigError
 from pipeline.kernels import overlap, shingles, utf8
+from pipeline.kernels.hashing import read_only
 from pipeline.kernels.overlap import Index
+from pipeline.quality.prepared import mapped, write_once
 from pipeline.schemas import text_buffers
 from pipeline.stage import Params
 
 _PARQUET = b"PAR1"
+LAYOUT = 1
+"""Of what `prepare` writes. Raised when that changes: a step that was stopped may be resumed by a later version."""
 _HALVES = re.compile("[\ud800-\udfff]")
 
 
@@ -68,6 +72,39 @@ def load(paths: tuple[Path, ...], params: BenchmarkParams) -> Known:
     words_W, firsts = words(texts)
     index = overlap.build(words_W, firsts, items, params.ngram, params.least_words, params.most_items)
     return Known(pa.array([name for name, _, _ in rows]), pa.array([task for _, task, _ in rows]), texts, items, index)
+
+
+@dataclass(frozen=True)
+class Sought:
+    """What a worker needs of the items: their names, the item of every passage, and the index."""
+
+    names: pa.Array
+    items: np.ndarray
+    index: Index
+
+
+def prepare(known: Known, folder: Path) -> Path:
+    """Return the folder under `folder` with what a worker needs, written if it is not there."""
+    ends = text_buffers(known.names.cast(pa.large_string()))
+    arrays = {f"index_{name}": np.asarray(value) for name, value in known.index._asdict().items()}
+    made = arrays | {"items": known.items, "names_data": ends[0], "names_offsets": ends[1]}
+    return write_once(folder / f"benchmarks-{LAYOUT}", lambda: made)
+
+
+@lru_cache(maxsize=2)
+def opened(prepared: Path) -> Sought:
+    """Return what `prepare` wrote, mapped; the last ones stay for the next batch."""
+    found = mapped(prepared)
+    # A number was written as an array without dimensions; a mapped array is a class of its own, which numba would see.
+    fields: dict[str, Any] = {
+        name: int(value) if value.ndim == 0 else read_only(np.asarray(value))
+        for name, value in ((name, found[f"index_{name}"]) for name in Index._fields)
+    }
+    offsets = pa.py_buffer(np.asarray(found["names_offsets"], np.int64))
+    names = pa.LargeStringArray.from_buffers(
+        len(found["names_offsets"]) - 1, offsets, pa.py_buffer(found["names_data"])
+    )
+    return Sought(names.cast(pa.string()), found["items"], Index(**fields))
 
 
 def words(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:

@@ -37,7 +37,7 @@ from pipeline.errors import ConfigError, DataError
 from pipeline.kernels import overlap, pieces, word_places
 from pipeline.ledger import Tally
 from pipeline.quality import benchmarks, found_items
-from pipeline.quality.benchmarks import BenchmarkParams, Known
+from pipeline.quality.benchmarks import BenchmarkParams, Sought
 from pipeline.shuffle import Part
 from pipeline.stage import Stage, Step
 
@@ -85,14 +85,14 @@ def schema(params: DecontaminateParams) -> pa.Schema:
 
 
 def hits(
-    batch: pa.RecordBatch, *, paths: tuple[Path, ...], params: DecontaminateParams, partitions: int
+    batch: pa.RecordBatch, *, prepared: Path, params: DecontaminateParams, partitions: int
 ) -> tuple[pa.RecordBatch, np.ndarray]:
     """Return where the kept documents of a batch have keys of the index, and the partition of each key.
 
     `place` is the number of the key's first word, `start` and `end` are its bytes, `counts` is false where half of a
     long passage with the key is in the document.
     """
-    index = benchmarks.load(paths, params.items()).index
+    index = benchmarks.opened(prepared).index
     rows = batch.select(["text", "address"]).filter(batch["keep"])
     documents_H, places_H, keys_H = overlap.seek(*benchmarks.words(rows["text"]), index)
     documents_M, passages_M, found_M, _ = overlap.weigh(documents_H, places_H, keys_H, index)
@@ -123,10 +123,10 @@ def uncommon(part: Part, *, most: int) -> Iterator[pa.Table | Tally]:
 
 
 def decide_batch(
-    batch: pa.RecordBatch, rows: pa.Table | None, *, paths: tuple[Path, ...], params: DecontaminateParams
+    batch: pa.RecordBatch, rows: pa.Table | None, *, prepared: Path, params: DecontaminateParams
 ) -> pa.RecordBatch:
     """Return the decisions about a batch, given its hits of uncommon keys."""
-    known = benchmarks.load(paths, params.items())
+    known = benchmarks.opened(prepared)
     hits_H = _in_reading_order(batch, rows)
     pairs = found_items.pairs(hits_H, known, params.overlap, params.run_words)
     best, shares_N = found_items.best(pairs, batch.num_rows)
@@ -155,7 +155,7 @@ def _cut(
     batch: pa.RecordBatch,
     hits_H: found_items.Hits,
     pairs: found_items.Pairs,
-    known: Known,
+    known: Sought,
     params: DecontaminateParams,
 ) -> dict[str, pa.Array]:
     """Return keep, reason and spans."""
@@ -180,20 +180,20 @@ def _cut(
 
 def decontaminate(step: Step, params: DecontaminateParams) -> None:
     """Send every batch's hits to be counted by key, then decide about the batches with those that come home."""
-    paths = _files(step.files)
-    known = benchmarks.load(paths, params.items())
+    known = benchmarks.load(_files(step.files), params.items())
+    prepared = benchmarks.prepare(known, step.root / "scratch")
     documents = step.inputs["documents"]
     size = sum(path.stat().st_size for path in documents.paths())
     partitions = step.partitions(size // _TEXT_BYTES_A_HIT_BYTE)
     blocks = step.scatter(
-        partial(hits, paths=paths, params=params, partitions=partitions),
+        partial(hits, prepared=prepared, params=params, partitions=partitions),
         columns={"documents": ("text", "address"), "mask": ("keep",)},
         partitions=partitions,
     )
     homes = step.parts_to_shards(blocks, partial(uncommon, most=params.most_documents))
     text = ("text",) if params.action == "cut" else ()
     totals = step.map_shards(
-        partial(decide_batch, paths=paths, params=params),
+        partial(decide_batch, prepared=prepared, params=params),
         columns={"documents": ("doc_id", "domain", "bytes", "address", *text), "mask": schemas.MASK},
         schema=schema(params),
         tally=found_items.counted,

@@ -16,7 +16,7 @@ from pipeline.kernels import overlap, word_places
 from pipeline.ledger import Tally
 from pipeline.places import Place
 from pipeline.quality import benchmarks
-from pipeline.quality.benchmarks import Known
+from pipeline.quality.benchmarks import Known, Sought
 from pipeline.schemas import text_buffers
 
 SHOWN = 20
@@ -45,7 +45,7 @@ class Pairs(NamedTuple):
     found: np.ndarray  # bool
 
 
-def pairs(hits: Hits, known: Known, least_share: float, least_run: int | None) -> Pairs:
+def pairs(hits: Hits, known: Sought, least_share: float, least_run: int | None) -> Pairs:
     """Return all pairs of hits in reading order."""
     index = known.index
     documents, passages, counts, runs = overlap.weigh(hits.documents, hits.places, hits.keys, index)

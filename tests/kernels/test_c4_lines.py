@@ -86,6 +86,13 @@ def test_what_is_left_and_all_counts_are_those_of_the_slow_twin(texts, rules, ba
     assert_equal(texts, rules=rules, bad_words=bad_words)
 
 
+@settings(max_examples=100)
+@given(st.lists(TEXTS, max_size=3), st.booleans())
+def test_a_long_list_of_phrases_is_found_like_a_short_one(texts, flanked):
+    many = ("bad", "é", "worse one", *(a + b + "z" for a in "abcdefg" for b in "hijk"))
+    assert_equal([*texts, "x" * 61 + ". bad", "aHz, GKZ and so."], rules=Rules(flanked=flanked), bad_words=many)
+
+
 def test_a_page_keeps_its_sentences_and_loses_the_rest():
     page = "Menu\n\nThe cat sat on the mat.[1] It purred.\r\nWe use cookies here.\nHe said “so” twice!  \nHome | About"
     left, counts = judged([page])

@@ -3,6 +3,7 @@
 import json
 import random
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -13,6 +14,7 @@ from pipeline.config import Profile
 from pipeline.dedup.cut import CUT, CutParams
 from pipeline.errors import ConfigError, DataError
 from pipeline.execution.local import LocalRunner
+from pipeline.quality import benchmarks
 from pipeline.quality.decontaminate import DECONTAMINATE, DecontaminateParams, check
 from tests.conftest import read, run_stage, write_documents
 
@@ -198,6 +200,19 @@ def test_workers_shards_and_order_change_no_decision(tmp_path):
             assert made[0] == expected["rows"]
             assert {**made[1], "examples": 0} == {**expected["facts"], "examples": 0}
         expected = {"rows": made[0], "facts": made[1]}
+
+
+def test_workers_map_the_index_that_was_made_once(tmp_path):
+    known = benchmarks.load((benchmark(tmp_path),), DecontaminateParams().items())
+    prepared = benchmarks.prepare(known, tmp_path / "scratch")
+    sought = benchmarks.opened(prepared)
+    assert sought.names.equals(known.names)
+    assert sought.items.tolist() == known.items.tolist()
+    for name, made, found in zip(known.index._fields, known.index, sought.index, strict=True):
+        assert np.array_equal(made, found), name
+    written = {path: path.stat().st_mtime_ns for path in prepared.iterdir()}
+    assert benchmarks.prepare(known, tmp_path / "scratch") == prepared
+    assert {path: path.stat().st_mtime_ns for path in prepared.iterdir()} == written
 
 
 def test_the_books_tell_tasks_items_and_examples(tmp_path):
