@@ -20,7 +20,7 @@ def mixture() -> None:
 
     \b
     Start here:  corpusmill mixture sample plan.json --to mixtures
-                 corpusmill mixture import mixtures.csv losses.csv --to runs.parquet
+                 corpusmill mixture train mixtures.parquet --documents web=web.parquet ... --to runs.parquet
                  corpusmill mixture fit runs.parquet --to fit.json
                  corpusmill mixture recommend fit.json --plan plan.json --to weights.json
     """
@@ -53,6 +53,53 @@ def sample(plan: Path | None, to: Path, params: Path | None, machine: bool) -> N
     paths = [_written(to.with_name(f"{to.name}.{kind}"), content) for kind, content in contents(made).items()]
     told = {"paths": paths, "mixtures": given.mixtures, "replicates": given.replicates}
     _tell(told, machine, [f"{given.mixtures} mixtures and {given.replicates} runs of the prior: {' '.join(paths)}"])
+
+
+@mixture.command()
+@click.argument("mixtures", type=FILE)
+@click.option(
+    "--documents", multiple=True, required=True, metavar="DOMAIN=PATH", help="A domain's files; give it often."
+)
+@click.option(
+    "--targets", multiple=True, metavar="NAME=FILE", help="Texts to judge on. Default: held out of each domain."
+)
+@click.option("--plan", type=FILE, help="A plan.json that tells the target's budget and the tokens available.")
+@click.option("--to", type=FILE, required=True, help="Where to write the runs (Parquet).")
+@click.option("--on", "profile", type=FILE, help="Where and how to run (YAML). Default: this machine, data/build.")
+@_settings
+@_machine
+def train(
+    mixtures: Path,
+    documents: Sequence[str],
+    targets: Sequence[str],
+    plan: Path | None,
+    to: Path,
+    profile: Path | None,
+    params: Path | None,
+    machine: bool,
+) -> None:
+    """Train a small model on every mixture of MIXTURES, and write what each costs on every target.
+
+    \b
+    The documents should be free of duplicates. A run that was stopped goes on with the same command.
+    Example:  corpusmill mixture train mixtures.parquet --documents web=web --documents code=code --to runs.parquet
+    """
+    import pipeline
+    from pipeline.mixture.train_params import TrainParams
+    from pipeline.recipe import Recipe, StepConfig
+
+    given = _params(params, TrainParams)
+    files = {"mixtures": str(mixtures)} | ({"plan": str(plan)} if plan else {})
+    files |= {f"targets.{name}": path for name, path in _named(targets, "--targets").items()}
+    inputs = {"documents": "documents"} | {role: f"file:{path}" for role, path in files.items()}
+    steps = {"runs": StepConfig(stage="mixture.train", inputs=inputs, params=given.model_dump(exclude_none=True))}
+    recipe = Recipe.model_validate(
+        {"name": f"mixture-train-{mixtures.stem}", "sources": _named(documents, "--documents"), "steps": steps}
+    )
+    corpus = pipeline.build(recipe, on=profile)["runs"]
+    path, facts = _written(to, (corpus.root / "data" / "runs.parquet").read_bytes()), corpus.manifest.facts
+    lines = [f"{facts['runs']} runs on {len(facts['targets'])} targets: {path}"]
+    _tell({"path": path, **facts}, machine, [*lines, *(f"note: {note}" for note in facts["notes"])])
 
 
 @mixture.command("import")
@@ -160,6 +207,19 @@ def _print_recommendation(told: Mapping[str, Any]) -> None:
     click.echo(f"method: {told['method']}")
     for note in told["notes"]:
         click.echo(f"note: {note}")
+
+
+def _named(given: Sequence[str], option: str) -> dict[str, str]:
+    """Return NAME=PATH pairs by name."""
+    from pipeline.errors import ConfigError
+
+    pairs = [text.partition("=") for text in given]
+    names = [name for name, _, _ in pairs]
+    if wrong := [text for text, (name, _, path) in zip(given, pairs, strict=True) if not (name and path)]:
+        raise ConfigError(f"{option}: {wrong[0]!r} is not NAME=PATH")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ConfigError(f"{option}: {twice[0]!r} is given twice; name a folder or a pattern for several files")
+    return {name: path for name, _, path in pairs}
 
 
 def _params(path: Path | None, kind: Any) -> Any:

@@ -116,8 +116,7 @@ def made(step: Step, params: TrainParams, eligible: Open, target: Budgets) -> Po
     domains = tuple(sorted(found))
     tokenizer, bytes_a_token = _learned(step, params, drawing, found, eligible)
     available = _available(step, target, found, bytes_a_token)
-    share = min(1.0, params.budget / target.target) if target.target else 1.0
-    wanted = [min(params.budget, max(1, round(available[d] * share))) for d in domains]
+    wanted = [_wanted(params.budget, target, available[domain]) for domain in domains]
     last, whole = {}, {}
     for domain, tokens in zip(domains, wanted, strict=True):
         place = found[domain].reaching_weight(int(tokens * bytes_a_token[domain] * MARGIN))
@@ -169,6 +168,13 @@ def _available(
             "plan of these documents, and `buckets` where the plan has them"
         )
     return {domain: target.available[domain] for domain in found}
+
+
+def _wanted(budget: int, target: Budgets, available: int) -> int:
+    """Return how many tokens a pool is to have; a proxy that sees as much as the target reads whole domains."""
+    if target.target is None or target.target <= budget:
+        return budget
+    return min(budget, max(1, round(available * budget / target.target)))
 
 
 def _sent(

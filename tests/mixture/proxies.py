@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline import store
 from pipeline.mixture.train import TRAIN
 from pipeline.mixture.train_params import TrainParams
 from tests.conftest import run_stage, write_documents
@@ -40,7 +41,8 @@ class World:
     def __init__(self, root: Path):
         self.root = root
         made = rows()
-        self.documents = write_documents(root / "documents", [made[: COUNT // 2], made[COUNT // 2 :]])
+        shards = [made[: COUNT // 2], made[COUNT // 2 :]]
+        self.documents = store.open_corpus(root / "documents") or write_documents(root / "documents", shards)
         self.mixtures = write_mixtures(root / "mixtures.parquet")
 
     def train(self, name, runner=None, wired=None, **params):
