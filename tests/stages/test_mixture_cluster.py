@@ -180,9 +180,9 @@ def test_fewer_documents_than_clusters_make_fewer_clusters(tmp_path, rows):
 
 
 def test_a_cluster_below_the_least_share_is_merged(tmp_path):
-    rows = [row for row in ROWS if row[1] == "web"] + [(document("physics", 0), "web")]
+    rows = [row for row in ROWS if row[1] == "web"] + [(document("physics", n), "web") for n in range(5)]
     assert len(clustered(tmp_path / "a", rows, count=3, minimum_share=0.0)[1].manifest.facts["clusters"]) == 3
-    assert len(clustered(tmp_path / "b", rows, count=3, minimum_share=0.05)[1].manifest.facts["clusters"]) == 2
+    assert len(clustered(tmp_path / "b", rows, count=3, minimum_share=0.2)[1].manifest.facts["clusters"]) == 2
 
 
 def test_a_row_depends_on_its_own_text_only(tmp_path):
