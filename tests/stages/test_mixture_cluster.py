@@ -17,9 +17,12 @@ from pipeline.execution.local import LocalRunner
 from pipeline.kernels.fasttext_model import Model, serialise
 from pipeline.mixture import cluster_facts, cluster_model, cluster_names
 from pipeline.mixture.cluster import CLUSTER, SCHEMA, ClusterParams, assign_batch, scopes_of
+from pipeline.mixture.plan import PLAN, PlanParams
 from pipeline.schemas import mixed_domains
 from tests.conftest import read, run_stage, write_corpus, write_documents
 from tests.stages.masks import masked
+from tests.stages.road import Road, in_shards
+from tests.stages.road import some_documents as some_road_documents
 
 TOPICS = {
     "cooking": "pepper onion garlic butter recipe oven flour sauce",
@@ -144,6 +147,14 @@ def test_clusters_are_shared_by_bytes_and_every_domain_has_one():
 def test_a_bucket_with_a_slash_in_front_is_a_domain_whatever_the_documents_is():
     batch = pa.record_batch({"domain": ["web", "web", "books"], "bucket": pa.array(["/tea", "/tea/high", "low"])})
     assert mixed_domains(batch).to_pylist() == ["tea", "tea/high", "books/low"]
+
+
+def test_a_plan_takes_clusters_for_domains(tmp_path):
+    made = Road(tmp_path, in_shards(some_road_documents(), 3))
+    made.encode()
+    corpus = run_stage(tmp_path / "clusters", CLUSTER, ClusterParams(count=3), documents=made.documents)
+    plan = run_stage(tmp_path / "plan", PLAN, PlanParams(weights="uniform"), tokens=made.tokens, buckets=corpus)
+    assert set(plan.manifest.facts["domains"]) == set(corpus.manifest.facts["clusters"])
 
 
 def test_quality_buckets_are_parts_of_the_clusters(tmp_path, three):
