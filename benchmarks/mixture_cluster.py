@@ -2,9 +2,9 @@
 
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/mixture_cluster.py [--repeats 3] [--json]
 
-The peer is TfidfVectorizer (sublinear tf, words of two documents and more) and KMeans on the same texts, in this process
-and from the same seeds. NMI is the normalised mutual information of clusters and sources. CPU seconds are those of text
-to clusters; ours are the kernels that the stage calls, without reading and writing.
+The peer is TfidfVectorizer (sublinear tf, words of two documents and more) and KMeans on the same texts, in this
+process and from the same seeds. NMI is the normalised mutual information of clusters and sources. CPU seconds are those
+of text to clusters; ours are the kernels that the stage calls, without reading and writing.
 """
 
 import statistics

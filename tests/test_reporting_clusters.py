@@ -55,7 +55,7 @@ def test_sizes_words_neighbours_and_agreement_are_there_the_largest_first(tmp_pa
         assert said in text, said
     assert html.index("leaf-kettle") < html.index("law-court</")
     (picture,) = pictures(html)
-    assert "leaf-kettle: 2.5 MB" in picture[1].text
+    assert "leaf-kettle: 2.50 MB" in picture[1].text
 
 
 def test_a_build_without_clusters_has_no_section(tmp_path):

@@ -13,8 +13,8 @@ from numba import njit
 
 from pipeline.kernels.bags import BUCKETS, Bags
 from pipeline.kernels.fasttext_hash import log
-from pipeline.kernels.hashing import mix64
-from pipeline.kernels.spherical import directions
+from pipeline.kernels.hashing import mix64, read_only
+from pipeline.kernels.spherical import direction
 
 BLOCKS = 8
 _U1 = np.uint64(1)
@@ -43,10 +43,10 @@ def project(bags: Bags, weights_V: np.ndarray, dimensions: int, seed: int) -> np
     """
     if dimensions.bit_count() != 1 or not BLOCKS <= dimensions <= 1024 or weights_V.shape != (BUCKETS,):
         raise ValueError(f"{dimensions} dimensions, {weights_V.shape} weights for {BUCKETS:,} buckets")
-    vectors_ND = np.zeros((len(bags.offsets) - 1, dimensions))
+    out_ND = np.empty((len(bags.offsets) - 1, dimensions), np.int16)
     key = np.uint64(seed & 0xFFFFFFFFFFFFFFFF)
-    _project(bags.buckets, bags.counts, bags.offsets, weights_V, key, vectors_ND)
-    return directions(vectors_ND)
+    _project(*(read_only(array) for array in (*bags, weights_V)), key, out_ND)
+    return out_ND
 
 
 @njit(cache=True, nogil=True)
@@ -59,16 +59,17 @@ def _rarity(documents_V, documents):
 
 
 @njit(cache=True, nogil=True)
-def _project(buckets, counts, offsets, weights_V, seed, vectors_ND):
-    width = vectors_ND.shape[1] // BLOCKS
+def _project(buckets, counts, offsets, weights_V, seed, out_ND):
+    width = out_ND.shape[1] // BLOCKS
     bits = np.uint64(0)
     while (1 << np.int64(bits)) < width:
         bits += _U1
     mask = np.uint64(width - 1)
     logs = np.array([1.0 + log(max(c, 1)) for c in range(256)])
     key = mix64(seed + _GOLDEN)
-    for d in range(len(vectors_ND)):
-        row = vectors_ND[d]
+    row = np.empty(out_ND.shape[1])
+    for d in range(len(out_ND)):
+        row[:] = 0.0
         for f in range(offsets[d], offsets[d + 1]):
             weight = weights_V[buckets[f]]
             if weight == 0.0:
@@ -80,3 +81,4 @@ def _project(buckets, counts, offsets, weights_V, seed, vectors_ND):
                 sign = 1.0 if draws & _U1 else -1.0
                 row[block * width + np.int64((draws >> _U1) & mask)] += sign * weight
                 draws >>= bits + _U1
+        direction(row, out_ND[d])

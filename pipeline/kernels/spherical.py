@@ -133,7 +133,8 @@ def merged(sums_KD: np.ndarray, weights_K: np.ndarray, groups: int, least: float
 
 
 @njit(cache=True, nogil=True)
-def _direction(vector, out):
+def direction(vector, out):
+    """Write the direction of one vector; callable from other kernels."""
     square = 0.0
     for d in range(len(vector)):
         square += np.float64(vector[d]) * np.float64(vector[d])
@@ -145,7 +146,7 @@ def _direction(vector, out):
 @njit(cache=True, nogil=True)
 def _directions(vectors, out):
     for n in range(len(vectors)):
-        _direction(vectors[n], out[n])
+        direction(vectors[n], out[n])
 
 
 @njit(cache=True, nogil=True)
@@ -155,7 +156,7 @@ def _centred(points, sum_D, count, out):
         if np.any(points[n]):
             for d in range(points.shape[1]):
                 turned[d] = points[n, d] * count - sum_D[d]
-            _direction(turned, out[n])
+            direction(turned, out[n])
 
 
 @njit(cache=True, nogil=True)

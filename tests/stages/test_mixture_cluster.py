@@ -17,9 +17,12 @@ from pipeline.execution.local import LocalRunner
 from pipeline.kernels.fasttext_model import Model, serialise
 from pipeline.mixture import cluster_facts, cluster_model, cluster_names
 from pipeline.mixture.cluster import CLUSTER, SCHEMA, ClusterParams, assign_batch, scopes_of
+from pipeline.mixture.plan import PLAN, PlanParams
 from pipeline.schemas import mixed_domains
 from tests.conftest import read, run_stage, write_corpus, write_documents
 from tests.stages.masks import masked
+from tests.stages.road import Road, in_shards
+from tests.stages.road import some_documents as some_road_documents
 
 TOPICS = {
     "cooking": "pepper onion garlic butter recipe oven flour sauce",
@@ -146,6 +149,14 @@ def test_a_bucket_with_a_slash_in_front_is_a_domain_whatever_the_documents_is():
     assert mixed_domains(batch).to_pylist() == ["tea", "tea/high", "books/low"]
 
 
+def test_a_plan_takes_clusters_for_domains(tmp_path):
+    made = Road(tmp_path, in_shards(some_road_documents(), 3))
+    made.encode()
+    corpus = run_stage(tmp_path / "clusters", CLUSTER, ClusterParams(count=3), documents=made.documents)
+    plan = run_stage(tmp_path / "plan", PLAN, PlanParams(weights="uniform"), tokens=made.tokens, buckets=corpus)
+    assert set(plan.manifest.facts["domains"]) == set(corpus.manifest.facts["clusters"])
+
+
 def test_quality_buckets_are_parts_of_the_clusters(tmp_path, three):
     def quality(documents):
         tables = []
@@ -180,9 +191,9 @@ def test_fewer_documents_than_clusters_make_fewer_clusters(tmp_path, rows):
 
 
 def test_a_cluster_below_the_least_share_is_merged(tmp_path):
-    rows = [row for row in ROWS if row[1] == "web"] + [(document("physics", 0), "web")]
+    rows = [row for row in ROWS if row[1] == "web"] + [(document("physics", n), "web") for n in range(5)]
     assert len(clustered(tmp_path / "a", rows, count=3, minimum_share=0.0)[1].manifest.facts["clusters"]) == 3
-    assert len(clustered(tmp_path / "b", rows, count=3, minimum_share=0.05)[1].manifest.facts["clusters"]) == 2
+    assert len(clustered(tmp_path / "b", rows, count=3, minimum_share=0.2)[1].manifest.facts["clusters"]) == 2
 
 
 def test_a_row_depends_on_its_own_text_only(tmp_path):
