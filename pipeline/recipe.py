@@ -12,6 +12,7 @@ from pipeline.corpus import Frozen
 from pipeline.dedup import sensitivity
 from pipeline.dedup.sensitivity import Bands, Preset
 from pipeline.recipe_quality import Decontaminate, Filters, Quality
+from pipeline.tokens.pack_params import PackingParams
 
 
 class Source(Frozen):
@@ -154,6 +155,7 @@ class Tokens(Frozen):
     train_mb: int = Field(10, ge=1)
     eos: str | None = None
     sequence_length: int = Field(2048, ge=8)
+    packing: PackingParams = PackingParams()
     export: tuple[Literal["megatron"], ...] = ()
 
 

@@ -16,6 +16,7 @@ from pipeline.reporting import (
     heuristics,
     markup,
     numerals,
+    packing,
     provenance,
     quality,
     road,
@@ -62,7 +63,7 @@ def _sections(evidence: Evidence, excerpts: Excerpts) -> Iterator[str]:
     yield training.lengths(evidence)
     yield training.tokens(evidence)
     yield training.mixture(evidence)
-    yield training.packing(evidence)
+    yield packing.packing(evidence)
     yield provenance.others(evidence)
     yield provenance.identity(evidence)
     yield provenance.rebuild(evidence)

@@ -2,8 +2,12 @@
 
 from typing import Any
 
-from pipeline.recipe import Recipe
+from pipeline.recipe import Recipe, Tokens
 from pipeline.road.steps import Road
+from pipeline.tokens.pack_params import PackingParams
+
+EOS = "<|endoftext|>"
+"""What ends a document where the recipe names nothing: the default of tokens.train."""
 
 
 def vocabulary(road: Road) -> None:
@@ -12,7 +16,8 @@ def vocabulary(road: Road) -> None:
     assert tokens is not None
     if tokens.tokenizer is None:
         size = {"vocab_size": tokens.vocab_size, "max_bytes": tokens.train_mb * 1_000_000, "seed": road.recipe.seed}
-        special = {"special_tokens": [tokens.eos]} if tokens.eos else {}
+        marks = [tokens.eos or EOS, *([tokens.packing.bos] if tokens.packing.bos else [])]
+        special = {"special_tokens": list(dict.fromkeys(marks))} if tokens.eos or tokens.packing.bos else {}
         road.lay("tokenizer", "tokens.train", road.documents | road.mask, **size, **special)
 
 
@@ -29,11 +34,31 @@ def pack(road: Road) -> None:
     assert tokens is not None
     weights: dict[str, Any] = mixture.model_dump(mode="json") if mixture else {}
     buckets = {"buckets": "select"} if road.recipe.quality and road.recipe.quality.buckets else {}
-    road.lay("plan", "mixture.plan", {"tokens": "tokens"} | road.mask | buckets, **weights)
+    road.lay("plan", "mixture.plan", {"tokens": "tokens"} | road.mask | buckets, **weights, **_counted(tokens))
     roles = {"tokens": "tokens", "plan": "plan"} | _tokenizer(road.recipe) | road.mask | buckets
-    road.lay("sequences", "tokens.pack", roles, sequence_length=tokens.sequence_length, seed=road.recipe.seed)
+    road.lay(
+        "sequences",
+        "tokens.pack",
+        roles,
+        sequence_length=tokens.sequence_length,
+        seed=road.recipe.seed,
+        **_said(tokens.packing),
+    )
     for name in tokens.export:
         road.lay(name, f"tokens.{name}", {"sequences": "sequences"})
+
+
+def _said(packing: PackingParams) -> dict[str, Any]:
+    return packing.model_dump(mode="json", exclude_defaults=True)
+
+
+def _counted(tokens: Tokens) -> dict[str, Any]:
+    """Return how the plan counts documents, so that packing meets it; {} where it counts by its defaults."""
+    said = _said(tokens.packing)
+    told: dict[str, Any] = {name: said[name] for name in ("split", "least_rest") if name in said}
+    told |= {"sequence_length": tokens.sequence_length} if told else {}
+    told |= {"bos": True} if tokens.packing.bos else {}
+    return {"packing": told} if told else {}
 
 
 def _tokenizer(recipe: Recipe) -> dict[str, str]:
