@@ -1,29 +1,39 @@
 """Best-fit packing: how fast, how full, how many documents are cut; beside concatenation and beside other packers.
 
-    python benchmarks/packing.py [--peers] [--documents 10000000] [--json]
+    python benchmarks/packing.py [--peers] [--stage] [--documents 10000000] [--json]
 
 Documents are lognormal (median 493 tokens, sigma 1.2), one EOS each. `concat` is concatenate-and-chunk, computed from
 the same lengths: how many documents its chunk borders cut. The second table packs the lengths of BERT's Wikipedia data
-(Krell et al., "Efficient Sequence Packing without Cross-contamination"), whose published best is 99.9494 %. `--peers`
-installs lightbinpack 0.1.1 (C++, optimised best-fit-decreasing) into an environment of its own and packs the first
-million pieces with both.
+(Krell et al., "Efficient Sequence Packing without Cross-contamination"), whose published best is 99.9494 %, and their
+shortest-pack-first (SPFHP) at its depths. `--peers` installs lightbinpack 0.1.1 (C++, optimised best-fit-decreasing)
+and the packer of OLMo-core 3.0.0 (Python, best-fit-decreasing) into an environment of its own and packs the same pieces
+with each. `--stage` takes the documents of the corpus `bench` from Parquet to packed sequences: encode, plan and pack,
+in one process.
 """
 
+import argparse
 import json
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from harness import Sample, arguments, finish, interleaved, median, shared, table
+from harness import MB, Sample, arguments, finish, in_child, interleaved, median, peak_mb, shared, table
 
+import pipeline
+from pipeline.api import Silent
+from pipeline.config import Profile
 from pipeline.kernels import packing
+from pipeline.recipe import Recipe, Source, Tokens
 
 LENGTHS = (2048, 4096, 8192)
-PEER_PIECES = 1_000_000
-PEER = """
+DEPTHS = {1: 49.9668, 2: 80.5249, 3: 89.4408, 4: 93.9412, 8: 98.9020, 12: 99.6040}
+"""Published efficiency of SPFHP by depth, in percent."""
+PIECES = {"lightbinpack": 1_000_000, "olmo_core": 100_000}
+LIGHTBINPACK = """
 import json, sys, time
 import numpy as np
 from lightbinpack import obfd
@@ -33,6 +43,30 @@ start = time.process_time()
 bins = obfd(values, limit)
 print(json.dumps({"cpu_s": time.process_time() - start, "bins": len(bins)}))
 """
+# The package wants torch and more; its packer needs none of it, so its classes are taken out of their file.
+OLMO_CORE = """
+import ast, dataclasses, importlib.metadata, json, math, sys, time, typing
+from collections import defaultdict, deque
+import numpy as np
+path = importlib.metadata.distribution("ai2-olmo-core").locate_file("olmo_core/data/utils.py")
+wanted = ("SegmentTreeNode", "SegmentTree", "InstancePacker")
+tree = ast.parse(open(path).read())
+tree.body = [node for node in tree.body if getattr(node, "name", None) in wanted]
+names = vars(typing) | {"np": np, "math": math, "defaultdict": defaultdict, "deque": deque, "__name__": "packer"}
+sys.modules["packer"] = type(sys)("packer")
+names["dataclass"] = dataclasses.dataclass
+exec(compile(tree, path, "exec"), names)
+lengths, limit = np.load(sys.argv[1]), int(sys.argv[2])
+ends = np.cumsum(lengths.astype(np.int64))
+indices = np.stack([ends - lengths, ends], axis=1)
+packer = names["InstancePacker"](limit)
+start = time.process_time()
+bins, _, _ = packer.pack_documents(indices)
+print(json.dumps({"cpu_s": time.process_time() - start, "bins": len(bins)}))
+"""
+OURS = 5
+"""Our packings beside one of a peer's: they are short."""
+PEERS = {"lightbinpack": LIGHTBINPACK, "olmo_core": OLMO_CORE}
 
 
 def documents(count: int) -> np.ndarray:
@@ -93,6 +127,7 @@ def wikipedia() -> dict[str, Any]:
     packs = int(packing.best_fit(lengths, 512).max()) + 1
     efficiency = 100 * int(lengths.sum(dtype=np.int64)) / (packs * 512)
     return {
+        "spfhp": [_spfhp(lengths, depth, published) for depth, published in DEPTHS.items()],
         "sequences": len(lengths),
         "packs": packs,
         "efficiency_percent": efficiency,
@@ -100,44 +135,138 @@ def wikipedia() -> dict[str, Any]:
     }
 
 
+def _spfhp(lengths: np.ndarray, depth: int, published: float) -> dict[str, Any]:
+    bins = packing.shortest_first(lengths, 512, depth)
+    efficiency = 100 * int(lengths.sum(dtype=np.int64)) / ((int(bins.max()) + 1) * 512)
+    return {"depth": depth, "efficiency_percent": efficiency, "published_percent": published}
+
+
+class Clock(Silent):
+    """Notes the CPU seconds of every step."""
+
+    def __init__(self) -> None:
+        self.cpu_s: dict[str, float] = {}
+        self.since = 0.0
+
+    def begin(self, step: Any, index: int, total: int) -> None:
+        """Start."""
+        self.since = time.process_time()
+
+    def end(self, step: Any, corpus: Any, *, kept: bool, seconds: float) -> None:
+        """Stop."""
+        self.cpu_s[step.name] = time.process_time() - self.since
+
+
+def stage(root: Path) -> dict[str, Any]:
+    """Return what it takes to encode, plan and pack the documents of `bench`, each build in a process of its own.
+
+    The first build trains the vocabulary and compiles; the second brings it along and is the one that is measured.
+    """
+    in_child(__file__, "--one-build", str(root / "before"))
+    tokenizer = next((root / "before").glob("corpora/tokens.train-*/data/tokenizer.json"))
+    return in_child(__file__, "--one-build", str(root / "counted"), "--tokenizer", str(tokenizer))
+
+
+def one_build(root: Path, tokenizer: str | None) -> dict[str, Any]:
+    """Build packed sequences; return MB of text, CPU seconds of encoding, plan and packing, and the peak of memory."""
+    recipe = Recipe(
+        name="bench",
+        sources={"bench": Source(paths=(str(shared() / "data/bench/*.parquet"),))},
+        tokens=Tokens(tokenizer=tokenizer, train_mb=5),
+    )
+    clock = Clock()
+    built = pipeline.build(recipe, Profile(root=root, workers=1), watcher=clock)
+    text = sum(books["bytes_in"] for books in built["documents"].manifest.ledger.values())
+    seconds = {step: clock.cpu_s[step] for step in ("tokens", "plan", "sequences")}
+    rate = text / MB / sum(seconds.values())
+    return {"text_mb": text / MB, "cpu_s": seconds, "mb_per_cpu_s": rate, "peak_mb": peak_mb()}
+
+
 def peers(repeats: int) -> list[dict[str, Any]]:
-    """Return our CPU seconds and lightbinpack's on the same pieces, interleaved."""
+    """Return our CPU seconds and theirs on the same pieces, interleaved."""
     with tempfile.TemporaryDirectory() as folder:
         python = Path(folder, "venv/bin/python")
+        install = [python, "-m", "pip", "install", "-q"]
         subprocess.run([sys.executable, "-m", "venv", Path(folder, "venv")], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", "numpy", "lightbinpack==0.1.1"], check=True)
-        return [_against(python, Path(folder, "lengths.npy"), limit, repeats) for limit in LENGTHS]
+        subprocess.run([*install, "numpy", "lightbinpack==0.1.1"], check=True)
+        subprocess.run([*install, "--no-deps", "ai2-olmo-core==3.0.0"], check=True)
+        place = Path(folder, "lengths.npy")
+        return [_against(peer, python, place, limit, repeats) for peer in PEERS for limit in LENGTHS]
 
 
-def _against(python: Path, path: Path, limit: int, repeats: int) -> dict[str, Any]:
-    pieces = packing.split(documents(PEER_PIECES), limit).length[:PEER_PIECES]
+def _against(peer: str, python: Path, path: Path, limit: int, repeats: int) -> dict[str, Any]:
+    pieces = packing.split(documents(PIECES[peer]), limit).length[: PIECES[peer]]
     np.save(path, pieces)
     ours, theirs, bins = [], [], 0
     for _ in range(repeats):
-        ours += interleaved({"ours": lambda: packing.group(packing.best_fit(pieces, limit))}, 1)["ours"]
-        run = subprocess.run([python, "-c", PEER, path, str(limit)], check=True, capture_output=True, text=True)
+        ours += interleaved({"ours": lambda: packing.group(packing.best_fit(pieces, limit))}, OURS)["ours"]
+        run = subprocess.run([python, "-c", PEERS[peer], path, str(limit)], check=True, capture_output=True, text=True)
         found = json.loads(run.stdout)
         theirs.append(found["cpu_s"])
         bins = found["bins"]
     return {
+        "peer": peer,
+        "pieces": len(pieces),
         "sequence_length": limit,
         "bins": int(packing.best_fit(pieces, limit).max()) + 1,
-        "lightbinpack_bins": bins,
+        "peer_bins": bins,
         "cpu_s": median(ours),
-        "lightbinpack_cpu_s": float(np.median(theirs)),
+        "peer_cpu_s": float(np.median(theirs)),
     }
+
+
+def _print_peers(rows: list[dict[str, Any]]) -> None:
+    table(
+        "the same pieces, beside other packers",
+        ("packer", "pieces", "sequence length", "bins", "its bins", "CPU s", "its CPU s", "ratio"),
+        [
+            (
+                row["peer"],
+                row["pieces"],
+                f"{row['sequence_length']:,}",
+                row["bins"],
+                row["peer_bins"],
+                row["cpu_s"],
+                row["peer_cpu_s"],
+                row["peer_cpu_s"] / row["cpu_s"],
+            )
+            for row in rows
+        ],
+    )
+
+
+def _print_stage(found: dict[str, Any]) -> None:
+    table(
+        "Parquet to packed sequences, the corpus bench",
+        ("MB of text", *(f"{step} CPU s" for step in found["cpu_s"]), "MB a core-second", "peak MB"),
+        [(f"{found['text_mb']:.0f}", *found["cpu_s"].values(), found["mb_per_cpu_s"], found["peak_mb"])],
+    )
+
+
+def _staged() -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        return stage(Path(folder))
 
 
 def main() -> None:
     """Measure and print."""
     parser = arguments(__doc__.splitlines()[0], repeats=3)
     parser.add_argument("--documents", type=int, default=10_000_000)
-    parser.add_argument("--peers", action="store_true", help="compare with lightbinpack, in an environment of its own")
+    parser.add_argument(
+        "--peers", action="store_true", help="compare with two other packers, in an environment of theirs"
+    )
+    parser.add_argument("--stage", action="store_true", help="encode and pack a corpus, from Parquet to sequences")
+    parser.add_argument("--one-build", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--tokenizer", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.one_build:
+        print(json.dumps(one_build(options.one_build, options.tokenizer)))
+        return
     result: dict[str, Any] = {
         "lognormal": lognormal(options.documents, options.repeats),
         "wikipedia": wikipedia(),
         "peers": peers(options.repeats) if options.peers else [],
+        "stage": _staged() if options.stage else {},
     }
     table(
         f"{options.documents:,} lognormal documents, one pass over all",
@@ -160,22 +289,18 @@ def main() -> None:
         ("sequences", "packs", "efficiency %", "CPU s"),
         [(f"{found['sequences']:,}", found["packs"], f"{found['efficiency_percent']:.4f}", found["cpu_s"])],
     )
+    table(
+        "SPFHP on the same lengths",
+        ("depth", "efficiency %", "published %"),
+        [
+            (str(row["depth"]), f"{row['efficiency_percent']:.4f}", f"{row['published_percent']:.4f}")
+            for row in found["spfhp"]
+        ],
+    )
     if result["peers"]:
-        table(
-            f"{PEER_PIECES:,} pieces, beside lightbinpack",
-            ("sequence length", "bins", "its bins", "CPU s", "its CPU s", "ratio"),
-            [
-                (
-                    f"{row['sequence_length']:,}",
-                    row["bins"],
-                    row["lightbinpack_bins"],
-                    row["cpu_s"],
-                    row["lightbinpack_cpu_s"],
-                    row["lightbinpack_cpu_s"] / row["cpu_s"],
-                )
-                for row in result["peers"]
-            ],
-        )
+        _print_peers(result["peers"])
+    if result["stage"]:
+        _print_stage(result["stage"])
     finish(options, result)
 
 

@@ -13,6 +13,7 @@ from pipeline.dedup import sensitivity
 from pipeline.dedup.sensitivity import Bands, Preset
 from pipeline.recipe_mixture import Mixture
 from pipeline.recipe_quality import Decontaminate, Filters, Quality
+from pipeline.tokens.pack_params import PackingParams
 
 
 class Source(Frozen):
@@ -158,6 +159,7 @@ class Tokens(Frozen):
     segmentation: Literal["bpe", "minimum"] = "bpe"
     eos: str | None = None
     sequence_length: int = Field(2048, ge=8)
+    packing: PackingParams = PackingParams()
     export: tuple[Export, ...] = ()
 
     @model_validator(mode="after")

@@ -181,11 +181,14 @@ def _training(domains, rows):
             "tokens": e["tokens"],
             "uses": e["documents"],
             "longer_than_a_sequence": 9 * p,
+            "cut_into_pieces": 9 * p,
         }
         for p, (d, e) in enumerate(plan["domains"].items())
     }
     packed = {"sequence_length": length, "dtype": "uint16", "eos_id": 0, "pad_id": 0, "vocab_size": 16384}
     packed |= {"domains": list(domains), "tokens": tokens, "by_domain": by_domain, "segments": 3 * sequences}
+    packed |= {"mode": "best_fit", "pieces_by_sequence": [sequences // 2, sequences - sequences // 2]}
+    packed |= {"left_out": {domains[0]: {"short_rest": {"documents": 7, "tokens": 45}}}}
     used = {d: entry(rows[d], 2 * counts[d]["tokens"]) for d in domains}
     add(used, {domains[0]: entry(120, 9000, "beyond_budget")})
     return {

@@ -155,6 +155,13 @@ def test_a_build_that_drops_nothing_has_no_section_on_what_was_dropped(tmp_path)
     assert "What was dropped, and why" not in titles(told(tmp_path, {"documents": clean}))
 
 
+def test_packing_is_told_with_its_pictures_and_what_it_leaves_out(tmp_path):
+    html = told(tmp_path, road())
+    for words in ("Sequences by the documents in them", "Documents cut into pieces, by domain", "short rest"):
+        assert words in html
+    assert "only what is longer than a sequence is cut" in html
+
+
 def test_a_build_without_rows_is_told_without_a_division_by_zero(tmp_path):
     nothing = {"web": entry(0, 0)}
     steps = {"documents": step("ingest", {}, {}, nothing), "near": step("dedup.keep", {"threshold": 0.8}, {}, nothing)}

@@ -18,6 +18,7 @@ from pipeline.reporting import (
     markup,
     mixture,
     numerals,
+    packing,
     provenance,
     quality,
     road,
@@ -66,7 +67,7 @@ def _sections(evidence: Evidence, excerpts: Excerpts) -> Iterator[str]:
     yield training.tokens(evidence)
     yield mixture.weights(evidence)
     yield mixture.mixture(evidence)
-    yield training.packing(evidence)
+    yield packing.packing(evidence)
     yield provenance.others(evidence)
     yield provenance.identity(evidence)
     yield provenance.rebuild(evidence)

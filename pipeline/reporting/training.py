@@ -1,11 +1,10 @@
-"""Sections on what is trained on: lengths, tokens, packed sequences."""
+"""Sections on what is trained on: lengths and tokens."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from pipeline.reporting import markup, numerals
 from pipeline.reporting.evidence import Evidence, Told, mapping
-from pipeline.reporting.plots import Bar, Row, grouped, ridges, stacked
+from pipeline.reporting.plots import Bar, Row, grouped, ridges
 
 LENGTHS = "documents_by_length"
 """Fact of any step: domain -> counts, bin k being lengths from 2^k to below 2^(k + 1) tokens."""
@@ -92,63 +91,3 @@ def _sample(evidence: Evidence, train: Told) -> str:
     rows = [[d, numerals.size(sizes[d]), numerals.share(sizes[d], total)] for d in evidence.ordered(sizes)]
     title = f"What the vocabulary was trained on ({numerals.count(train.facts.get('sample_documents', 0))} documents)"
     return markup.words(title, "h3") + markup.table(("domain", "text", "share"), rows) if rows else ""
-
-
-def packing(evidence: Evidence) -> str:
-    """Return how full the training sequences are; nothing where the build packs none."""
-    pack = next(evidence.of_stage("tokens.pack"), None)
-    if not pack or "sequence_length" not in pack.facts:
-        return ""
-    facts, rows = pack.facts, pack.manifest.rows
-    length, number = facts["sequence_length"], facts.get("tokens", 0)
-    places = rows * length
-    tiles = {
-        "sequences": (numerals.count(rows), f"of {numerals.count(length)} tokens"),
-        "tokens": (numerals.short(number), f"{facts.get('dtype', '')}, {numerals.size(pack.manifest.bytes)}"),
-        "fill": (f"{100 * number / places:.3f} %" if places else "–", "of places hold a token"),
-        "padding": (numerals.count(places - number), "places"),
-    }
-    shown = {"sequence_length", "dtype", "tokens", "domains", "sequences", "padding", "fill", "by_domain"}
-    rest = {name.replace("_", " "): value for name, value in facts.items() if name not in shown}
-    return markup.section(
-        "packing",
-        "Packed sequences",
-        "Documents are packed best-fit into sequences of one length; only what is longer than a sequence is cut.",
-        markup.tiles(tiles),
-        _places(evidence, mapping(facts, "by_domain"), places - number),
-        _packed_table(evidence, mapping(facts, "by_domain")),
-        markup.pairs(rest),
-    )
-
-
-def _places(evidence: Evidence, domains: Mapping[str, Any], padding: int) -> str:
-    """Return one bar of all places: the tokens of each domain, then the padding."""
-    sizes = {d: domains[d].get("tokens", 0) for d in evidence.ordered(domains)}
-    if not any(sizes.values()):
-        return ""
-    bars = [Bar(n, evidence.tone(domain), f"{domain} {numerals.count(n)}") for domain, n in sizes.items()]
-    bars.append(Bar(padding, "want", f"padding {numerals.count(padding)}"))
-    tones = {domain: evidence.tone(domain) for domain in sizes} | {"padding": "want"}
-    picture = stacked("Places of all sequences by domain", [Row("places", tuple(bars))])
-    return markup.figure(picture, "All places of all sequences: tokens by domain, then padding.", markup.key(tones))
-
-
-def _packed_table(evidence: Evidence, domains: Mapping[str, Any]) -> str:
-    names = ("tokens", "uses", "longer_than_a_sequence", "cut_by_the_budget", "tokens_cut_by_the_budget")
-    known = {domain: entry for domain, entry in domains.items() if isinstance(entry, Mapping)}
-    total = sum(entry.get("tokens", 0) for entry in known.values())
-    rows = []
-    for domain in evidence.ordered(known):
-        first, *others = (known[domain].get(name, 0) for name in names)
-        rows.append([domain, first, numerals.share(first, total), *others])
-    sums = [sum(entry.get(name, 0) for entry in known.values()) for name in names[1:]]
-    head = (
-        "domain",
-        "tokens",
-        "share",
-        "uses of documents",
-        "longer than a sequence",
-        "cut by the budget",
-        "tokens so cut",
-    )
-    return markup.table(head, rows, foot=["all", total, "", *sums])

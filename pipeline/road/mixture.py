@@ -15,11 +15,15 @@ CLUSTERS, SURFACE = "clusters", "surface"
 Roles = dict[str, str]
 
 
-def mixture(road: Road) -> Roles:
-    """Lay the steps that end in the plan, and return who plays `buckets` for what reads it."""
+def mixture(road: Road, packing: dict[str, Any]) -> Roles:
+    """Lay the steps that end in the plan, and return who plays `buckets` for what reads it.
+
+    Args:
+        packing: how a plan counts documents, so that packing meets it.
+    """
     wanted = road.recipe.mixture or Mixture()
     buckets = _buckets(road, wanted)
-    told = wanted.model_dump(mode="json", include={"budget_tokens", "max_epochs", "on_cap"})
+    told = wanted.model_dump(mode="json", include={"budget_tokens", "max_epochs", "on_cap"}) | packing
     counted = {"tokens": "tokens"} | road.mask | buckets
     if wanted.regress is None:
         given = wanted.model_dump(mode="json", include={"weights", "temperature"})
