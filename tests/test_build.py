@@ -226,14 +226,14 @@ def test_identity_is_pinned(raw, tmp_path):
         "candidates": "ecff265f",
         "similar": "d2f1d29f",
         "near": "20866ba1",
-        "tokenizer": "c282bdcd",
+        "tokenizer": "ff02aa70",
         "model": "1190ff1a",
         "scores": "86359ba6",
         "select": "dc50bfb1",
-        "tokens": "7796ad42",
-        "plan": "aae9128c",
-        "sequences": "e9e7651a",
-        "megatron": "be5894f1",
+        "tokens": "3395643b",
+        "plan": "8944102e",
+        "sequences": "74fe7f6c",
+        "megatron": "af673fd6",
     }
 
 
