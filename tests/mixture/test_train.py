@@ -46,8 +46,8 @@ class TestWhatIsAskedFor:
         with pytest.raises(DataError, match="runs a and b have the same mixture and the same seed"):
             runs.mixtures(twice)
 
+    @pytest.mark.torch
     def test_what_cannot_be_read_is_refused_before_anything_runs(self, tmp_path):
-        pytest.importorskip("torch")
         (tmp_path / "bad.txt").write_bytes(b"\xff")
         for role in ("mixtures", "plan", "targets.x"):
             with pytest.raises(DataError, match=r"bad\.txt"):
