@@ -40,6 +40,7 @@ mixture:
   weights: {web: 0.7, books: 0.3}   # or natural, uniform; with temperature: 0.5
   budget_tokens: 10_000_000   # leave it out to take every document once
   max_epochs: 4               # no domain is repeated more often
+  # regress: {mixtures: 64, model: tiny}  # instead of weights: found by small models trained on mixtures
 
 tokens:
   vocab_size: 16384           # trains a byte-level BPE; or tokenizer: path/to/tokenizer.json

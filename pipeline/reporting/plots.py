@@ -265,7 +265,7 @@ class _Square:
         drawn = []
         for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
             x, y = self.at(tick, tick)
-            number = f"{self.low + tick * self.size:.4g}"
+            number = f"{self.low + tick * self.size:.3g}"
             drawn += [
                 svg.line(self.left, y, self.at(1, 0)[0], y),
                 svg.label(self.left - 8, y + 4, number, "axis", "end"),
