@@ -37,9 +37,10 @@ def _settings(command: Any) -> Any:
 @mixture.command()
 @click.argument("plan", type=FILE, required=False)
 @click.option("--to", type=click.Path(path_type=Path), required=True, help="Writes TO.parquet and TO.csv.")
+@click.option("--surface", type=FILE, help="A surface.parquet that screens the draws (parameter `screen`).")
 @_settings
 @_machine
-def sample(plan: Path | None, to: Path, params: Path | None, machine: bool) -> None:
+def sample(plan: Path | None, to: Path, surface: Path | None, params: Path | None, machine: bool) -> None:
     """Draw mixtures around what PLAN (a plan.json) has available, or around the `prior` of --params.
 
     \b
@@ -49,7 +50,7 @@ def sample(plan: Path | None, to: Path, params: Path | None, machine: bool) -> N
     from pipeline.mixture.sample import SampleParams, contents, draw
 
     given = _params(params, SampleParams)
-    made = draw(given, available(given.prior, plan, "prior"))
+    made = draw(given, available(given.prior, plan, "prior"), surface)
     paths = [_written(to.with_name(f"{to.name}.{kind}"), content) for kind, content in contents(made).items()]
     told = {"paths": paths, "mixtures": given.mixtures, "replicates": given.replicates}
     _tell(told, machine, [f"{given.mixtures} mixtures and {given.replicates} runs of the prior: {' '.join(paths)}"])
@@ -127,9 +128,10 @@ def import_(tables: Sequence[Path], to: Path, domains: Sequence[str], targets: S
 @mixture.command()
 @click.argument("runs", type=FILE)
 @click.option("--to", type=FILE, required=True, help="Where to write the laws (JSON).")
+@click.option("--surface", type=FILE, help="A surface.parquet, tried as a control variate.")
 @_settings
 @_machine
-def fit(runs: Path, to: Path, params: Path | None, machine: bool) -> None:
+def fit(runs: Path, to: Path, surface: Path | None, params: Path | None, machine: bool) -> None:
     """Fit laws to RUNS and say, target by target, which holds and how well.
 
     \b
@@ -138,10 +140,12 @@ def fit(runs: Path, to: Path, params: Path | None, machine: bool) -> None:
     from pipeline.mixture import runs as tables
     from pipeline.mixture.fit import FitParams, fit_runs, story, to_json
     from pipeline.mixture.gates import doubts, gates
+    from pipeline.mixture.surfaces import read_laws
     from pipeline.screen import print_table
 
     given = _params(params, FitParams)
-    found = fit_runs(tables.read(runs, given.domains, given.targets), given.laws)
+    read = tables.read(runs, given.domains, given.targets)
+    found = fit_runs(read, given.laws, read_laws(surface, read.domains) if surface else None)
     told = story(found)
     path, asked = _written(to, to_json(found, told).encode()), gates(told)
     if machine:

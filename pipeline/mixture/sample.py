@@ -10,6 +10,9 @@ as many draws, copies left out, as many are chosen as are asked for: at random, 
 all chosen (`choice: spread`). Floors and ceilings move a draw to the nearest mixture within them. Last come
 `replicates` runs of the prior itself, which differ in their seed only: their losses tell the noise.
 
+With a surface (see `mixture.surfaces`) only the share `screen` of the draws is chosen from whose mean n-gram loss over
+the targets is least.
+
 N mixtures, D domains.
 """
 
@@ -26,10 +29,12 @@ from pydantic import Field
 
 from pipeline.errors import ConfigError
 from pipeline.ledger import Tally
+from pipeline.mixture import surfaces
 from pipeline.mixture.bounds import PLAN_FILE, Bounds, Limits, available
 from pipeline.mixture.regress.arrays import Array
 from pipeline.mixture.runs import WEIGHT
 from pipeline.mixture.simplex import on_grid, project
+from pipeline.mixture.surfaces import Surface
 from pipeline.stage import Stage, Step
 from pipeline.store import Attempt
 from pipeline.tasks import Task
@@ -41,7 +46,10 @@ _ROUNDS = 20
 
 
 class SampleParams(Limits):
-    """How many mixtures, around what, how far from it, and how they are chosen among the draws."""
+    """How many mixtures, around what, how far from it, and how they are chosen among the draws.
+
+    `screen` is the share of the draws that a surface lets pass; it is given where a surface is, and nowhere else.
+    """
 
     mixtures: int = Field(64, gt=0)
     replicates: int = Field(4, ge=0)
@@ -50,23 +58,34 @@ class SampleParams(Limits):
     most_of_prior: float = Field(15, gt=1)
     grid: float = Field(2e-4, gt=0, le=0.1)
     choice: Literal["random", "spread"] = "random"
+    screen: float | None = Field(None, gt=0, lt=1)
     seed: int = 0
 
 
-def draw(params: SampleParams, prior: dict[str, float]) -> pa.Table:
+def draw(params: SampleParams, prior: dict[str, float], surface: Path | None = None) -> pa.Table:
     """Return the mixtures and the replicates: run, seed, weights.
 
     Args:
         prior: by domain how much there is, in any unit.
+        surface: the file of the surface that screens.
 
     Raises:
-        ConfigError: the bounds leave no mixture, or fewer than are asked for.
+        ConfigError: the bounds leave no mixture, or fewer than are asked for; or there is a surface and no share, or a
+            share and no surface.
+        DataError: the file is no surface, or one of other domains.
     """
+    if (surface is None) != (params.screen is None):
+        found = "`screen` alone is given" if surface is None else "the surface alone is given"
+        raise ConfigError(f"mixture.sample: a surface and the share `screen` that it lets pass come together; {found}")
     domains = tuple(sorted(prior))
     prior_D = np.array([prior[domain] for domain in domains]) / sum(prior.values())
     bounds = params.bounds(domains, params.most_of_prior * prior_D)
     generator = np.random.default_rng(params.seed)
     pool_ND = _pool(generator, params, prior_D, bounds)
+    if surface is not None and params.screen is not None:
+        pool_ND = _screened(
+            pool_ND, surfaces.read(surface, domains), max(params.mixtures, params.screen * len(pool_ND))
+        )
     if params.choice == "spread":
         chosen_ND = pool_ND[_spread(pool_ND, params.mixtures)]
     else:
@@ -118,6 +137,12 @@ def _pool(generator: np.random.Generator, params: SampleParams, prior_D: Array, 
     )
 
 
+def _screened(pool_ND: Array, surface: Surface, count: float) -> Array:
+    """Return the mixtures of least mean loss by a surface, in the order they had."""
+    losses_N = surface.ngram(pool_ND).mean(1)
+    return pool_ND[np.sort(np.argsort(losses_N, kind="stable")[: int(count)])]
+
+
 def _distinct(pool_ND: Array) -> Array:
     """Return the mixtures in the order of their weights, without those next to an equal one."""
     ordered_ND = pool_ND[np.lexsort(pool_ND.T)]
@@ -163,9 +188,12 @@ def sample(step: Step, params: SampleParams) -> None:
     """Draw the mixtures around the plan's natural one, or around the prior given."""
     plan: Path | None = step.file("plan", PLAN_FILE) if "plan" in {*step.inputs, *step.files} else None
     prior = available(params.prior, plan, "prior")
-    made = draw(params, prior)
+    surface = step.file("surface", surfaces.FILE) if "surface" in {*step.inputs, *step.files} else None
+    made = draw(params, prior, surface)
     write_tables(step, "mixtures", made)
     step.note(mixtures=params.mixtures, replicates=params.replicates, domains=sorted(prior))
 
 
-SAMPLE = Stage(name="mixture.sample", version=1, params=SampleParams, inputs=(), optional=("plan",), run=sample)
+SAMPLE = Stage(
+    name="mixture.sample", version=1, params=SampleParams, inputs=(), optional=("plan", "surface"), run=sample
+)
