@@ -5,7 +5,8 @@ Piece p is data[ends[p]:ends[p + 1]], and is cut by itself.
 
 A piece of n bytes is cut by dynamic programming from its end (Schmidt et al. 2024, "Tokenization Is More Than
 Compression", section 3: PathPiece): fewest[i] = 1 + the least of fewest[i + length] over the tokens that begin at i.
-Where several cuts are equally short, the one whose first token is the longest is taken, then whose second is, and so on.
+Where several cuts are equally short, the one whose first token is the longest is taken, then whose second is, and so
+on.
 
 The tokens lie in a trie whose edges are in one hash table: (node << 8 | byte) + 1 -> next node, with linear probing.
 """
