@@ -3,8 +3,9 @@
     python benchmarks/tokenizer.py [--vocab-size 16384] [--mb 10] [--json]
 
 Texts are `data/small`: the first file of every domain trains, the second one is held out. Parity-aware BPE and the BPE
-beside it train on the multilingual part alone, in the languages that the parallel text (the XQuAD items of `data/evals`,
-every second one; the others judge) has. The peer is the trainer of Hugging Face `tokenizers` called by itself.
+beside it train on the multilingual part alone, in the languages that the parallel text (the XQuAD items of
+`data/evals`, every second one; the others judge) has. The peer is the trainer of Hugging Face `tokenizers` called by
+itself.
 """
 
 import os
