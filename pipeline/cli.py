@@ -14,6 +14,7 @@ import click
 
 from pipeline import __version__
 from pipeline.cli_mixture import mixture
+from pipeline.cli_tokenizer import tokenizer
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -304,3 +305,4 @@ def init(directory: str, machine: bool) -> None:
 
 
 main.add_command(mixture)
+main.add_command(tokenizer)

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 from pipeline.errors import ConfigError
 from pipeline.kernels import fewest
-from pipeline.tokens import bytelevel
+from pipeline.tokens import bytelevel, engine
 
 NAME = "minimum"
 
@@ -66,4 +66,4 @@ def words(specification: str) -> dict[int, bytes]:
 @lru_cache(maxsize=4)
 def minimum_encoder(path: Path) -> MinimumEncoder:
     """Return the encoder of the tokenizer.json at `path`; once a process."""
-    return MinimumEncoder(path.read_text(encoding="utf-8"))
+    return MinimumEncoder(engine.specification(path, ""))

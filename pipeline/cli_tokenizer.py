@@ -1,0 +1,123 @@
+"""The verbs `corpusmill tokenizer ...`. What is heavy is imported by the verb that needs it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+PATH = click.Path(path_type=Path)
+
+
+@click.group()
+def tokenizer() -> None:
+    """How well vocabularies fit a corpus.
+
+    \b
+    Start here:  corpusmill tokenizer report data/build/builds/demo --on data/build/builds/demo
+    """
+
+
+@tokenizer.command()
+@click.argument("tokenizers", type=PATH, nargs=-1, required=True)
+@click.option("--on", "paths", type=PATH, multiple=True, required=True, help="Parquet, a folder of it, or a build.")
+@click.option("--parallel", type=PATH, help="The same sentences in several languages: one column a language.")
+@click.option("--text", default="text", show_default=True, help="The column of text.")
+@click.option("--domain", default="domain", show_default=True, help="The column of domains or languages.")
+@click.option("--mb", type=click.IntRange(1), default=20, show_default=True, help="How much text is looked at.")
+@click.option("--least", type=click.IntRange(1), default=10, show_default=True, help="Rarer tokens are under-trained.")
+@click.option("--json", "machine", is_flag=True, help="Print one JSON object for machines.")
+def report(
+    tokenizers: Sequence[Path],
+    paths: Sequence[Path],
+    parallel: Path | None,
+    text: str,
+    domain: str,
+    mb: int,
+    least: int,
+    machine: bool,
+) -> None:
+    """Compare TOKENIZERS (tokenizer.json files, or builds that trained one) on a corpus, side by side.
+
+    \b
+    Example:  corpusmill tokenizer report a.json b.json --on data/sample/docs --parallel sentences.parquet
+    """
+    from pipeline.tokens import parallel as tables
+    from pipeline.tokens import report as figures
+
+    sentences = tables.read(parallel) if parallel else None
+    files = [_tokenizer(path) for path in tokenizers]
+    texts = figures.texts_of(_parquet(paths), figures.Columns(text, domain), mb * 1_000_000)
+    told = figures.report(files, texts, sentences, least)
+    if machine:
+        click.echo(json.dumps(told, ensure_ascii=False))
+        return
+    _print(told, least)
+
+
+def _print(told: Mapping[str, Any], least: int) -> None:
+    from pipeline.screen import print_table
+
+    rows = told["rows"]
+    named = [(row["tokenizer"], row["segmentation"]) for row in rows]
+    head = ("vocabulary", "bytes/token", "tokens/word", "Renyi", "unused", f"under {least}")
+    cells = [
+        (*name, r["vocabulary"], *_numbers(r), r["unused"], r["under_trained"])
+        for name, r in zip(named, rows, strict=True)
+    ]
+    print_table(("tokenizer", "by", *head), cells, right=head)
+    for title, field in (("bytes/token", "bytes_a_token"), ("tokens/word", "fertility"), ("unused", "unused")):
+        click.echo(title)
+        domains = list(told["bytes"])
+        by_domain = [[r["domains"][d][field] for d in domains] for r in rows]
+        print_table(("tokenizer", "by", *domains), _beside(named, by_domain), right=domains)
+    if "premiums" in rows[0]:
+        click.echo(f"premium over {rows[0]['reference']} on the same sentences")
+        languages = [*rows[0]["premiums"], "Gini"]
+        paid = [[*r["premiums"].values(), r["gini"]] for r in rows]
+        print_table(("tokenizer", "by", *languages), _beside(named, paid), right=languages)
+    for (path, way), row in zip(named, rows, strict=True):
+        click.echo(f"{path} ({way}): longest {' '.join(repr(t['token'][:40]) for t in row['longest'][:5])}")
+
+
+def _numbers(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(f"{row[name]:.3f}" for name in ("bytes_a_token", "fertility", "renyi_efficiency"))
+
+
+def _beside(named: Sequence[tuple[str, str]], values: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
+    shown = ((v if isinstance(v, int) else f"{v:.3f}" for v in row) for row in values)
+    return [(*name, *row) for name, row in zip(named, shown, strict=True)]
+
+
+def _tokenizer(path: Path) -> Path:
+    """Return the tokenizer.json that is meant: the file itself, or that of a folder, a corpus or a build."""
+    from pipeline import records
+    from pipeline.errors import ConfigError
+
+    if not path.is_dir():
+        return path
+    if (path / records.BUILD).exists():
+        return records.corpus_of(path, "tokens.train").root / "data" / "tokenizer.json"
+    for found in (path / "tokenizer.json", path / "data" / "tokenizer.json"):
+        if found.exists():
+            return found
+    raise ConfigError(f"{path} holds no tokenizer.json, and no build; name a tokenizer.json")
+
+
+def _parquet(paths: Sequence[Path]) -> list[Path]:
+    """Return the Parquet files that are meant; of a build, those of its documents as ingested."""
+    from pipeline import records
+    from pipeline.errors import ConfigError
+
+    found: list[Path] = []
+    for path in paths:
+        if (path / records.BUILD).exists():
+            found += records.corpus_of(path, "ingest").paths()
+        elif path.is_dir():
+            found += sorted(path.rglob("*.parquet"))
+        else:
+            found.append(path)
+    if not found:
+        raise ConfigError(f"no Parquet file in {', '.join(map(str, paths))}")
+    return found

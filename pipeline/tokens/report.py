@@ -1,0 +1,242 @@
+"""How well vocabularies fit a corpus: figures of several tokenizers side by side, by merges and by fewest tokens.
+
+V ids of a vocabulary, D domains.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tokenizers
+
+from pipeline.errors import ConfigError, DataError
+from pipeline.kernels import hashing
+from pipeline.schemas import text_buffers
+from pipeline.tokens import bytelevel, engine, minimum
+
+ALPHA = 2.5
+"""The order of Renyi entropy whose efficiency tells translation quality best (Zouhar et al. 2023, section 4)."""
+SHOWN = 10
+HELD_AT_MOST = 4
+"""Texts are cut back to the size asked for when they are so many times larger."""
+AT_ONCE = 4 << 20
+NO_EOS = ""
+
+Texts = dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where a Parquet file has its text and its domain; a file without the latter is a domain, called by its stem."""
+
+    text: str = "text"
+    domain: str = "domain"
+
+
+def texts_of(paths: Sequence[Path], columns: Columns, most_bytes: int) -> Texts:
+    """Return texts by domain, at most about so many bytes: those whose hashes are the smallest, whatever their files.
+
+    Raises:
+        DataError: a file cannot be read or has no such column, or there is no text.
+    """
+    held: list[tuple[int, str, str]] = []
+    size = 0
+    for hash_, domain, text in _rows(paths, columns):
+        held.append((hash_, domain, text))
+        size += len(text)
+        if size > HELD_AT_MOST * most_bytes:
+            held, size = _smallest(held, most_bytes)
+    held, _ = _smallest(held, most_bytes)
+    if not held:
+        raise DataError(f"no text in column {columns.text!r} of {', '.join(map(str, paths))}")
+    texts: Texts = {}
+    for _, domain, text in held:
+        texts.setdefault(domain, []).append(text)
+    return dict(sorted(texts.items()))
+
+
+def _smallest(held: list[tuple[int, str, str]], most_bytes: int) -> tuple[list[tuple[int, str, str]], int]:
+    held = sorted(held)
+    sums = np.cumsum([len(text) for _, _, text in held])
+    some = held[: int(np.searchsorted(sums, most_bytes)) + 1]
+    return some, sum(len(text) for _, _, text in some)
+
+
+def _rows(paths: Sequence[Path], columns: Columns) -> Iterator[tuple[int, str, str]]:
+    """Yield (hash, domain, text) of every document that has a text."""
+    for path in paths:
+        try:
+            with pq.ParquetFile(path, pre_buffer=False) as file:
+                names = file.schema_arrow.names
+                if columns.text not in names:
+                    raise DataError(f"{path} has no column {columns.text!r}; it has {', '.join(names)}")
+                wanted = [name for name in (columns.text, columns.domain) if name in names]
+                for batch in file.iter_batches(1024, columns=wanted):
+                    found = batch[columns.text].cast(pa.large_string())
+                    hashes = hashing.murmur128(*text_buffers(found))[:, 0].tolist()
+                    named = batch[columns.domain].to_pylist() if len(wanted) > 1 else [path.stem] * len(found)
+                    rows = zip(hashes, named, found.to_pylist(), strict=True)
+                    yield from ((hash_, str(domain), text) for hash_, domain, text in rows if text)
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"{path} is not readable Parquet: {error}") from None
+
+
+def report(
+    files: Sequence[Path], texts: Texts, sentences: Mapping[str, list[str]] | None = None, least: int = 10
+) -> dict[str, Any]:
+    """Return the figures of every tokenizer, by merges and, where it is of bytes, by the fewest tokens.
+
+    Args:
+        sentences: parallel text; the premium of a language is over the first one, or over `en` if there is one.
+        least: a token that comes less often is under-trained.
+    """
+    sizes = {domain: sum(len(text.encode()) for text in some) for domain, some in texts.items()}
+    words = {domain: sum(len(text.split()) for text in some) for domain, some in texts.items()}
+    rows = [
+        {"tokenizer": str(path), **figures(path, way, texts, sizes, words, least), **_paid(path, way, sentences)}
+        for path in files
+        for way in ways(path)
+    ]
+    return {"bytes": sizes, "words": words, "documents": {d: len(t) for d, t in texts.items()}, "rows": rows}
+
+
+def ways(path: Path) -> list[str]:
+    """Return the segmentations that a tokenizer can do."""
+    vocabulary(path)
+    try:
+        minimum.minimum_encoder(path)
+    except ConfigError:
+        return ["bpe"]
+    return ["bpe", minimum.NAME]
+
+
+def encoder(path: Path, way: str, texts: Sequence[str]) -> engine.Encoder:
+    """Return what encodes with a tokenizer: the fast engine where it proves equal on `texts`."""
+    if way == minimum.NAME:
+        return minimum.minimum_encoder(path)
+    return engine.encoder(path, NO_EOS, engine.choose(path, NO_EOS, texts)[0])
+
+
+def figures(
+    path: Path, way: str, texts: Texts, sizes: Mapping[str, int], words: Mapping[str, int], least: int
+) -> dict[str, Any]:
+    """Return how a tokenizer cuts the corpus, as a whole and by domain, and which of its tokens it hardly has."""
+    chosen = encoder(path, way, [text[:10_000] for some in texts.values() for text in some[:20]])
+    names, ordinary = vocabulary(path)
+    counts_D = {domain: count(chosen, some, len(ordinary)) for domain, some in texts.items()}
+    counts_V = np.sum([*counts_D.values()], axis=0)
+    rare = ordinary & (counts_V < least)
+    return {
+        "segmentation": way,
+        "vocabulary": len(names),
+        **_fit(counts_V, sum(sizes.values()), sum(words.values()), ordinary, least),
+        "domains": {d: _fit(c, sizes[d], words[d], ordinary, least) for d, c in counts_D.items()},
+        "longest": _longest(names, counts_V),
+        "rare": [_shown(names.get(int(i), "")) for i in np.flatnonzero(rare)[-SHOWN:]],
+    }
+
+
+def count(chosen: engine.Encoder, texts: Iterable[str], size: int) -> np.ndarray:
+    """Return int64 [V], how often each id comes in the texts."""
+    counts_V = np.zeros(size, np.int64)
+    some: list[str] = []
+    held = 0
+    for text in (*texts, None):
+        if some and (text is None or held > AT_ONCE):
+            counts_V += np.bincount(chosen.encode(some)[0], minlength=size)
+            some, held = [], 0
+        if text is not None:
+            some.append(text)
+            held += len(text)
+    return counts_V
+
+
+def vocabulary(path: Path) -> tuple[dict[int, str], np.ndarray]:
+    """Return (name by id, bool [V] whether an id is a token of the model and not an added one).
+
+    Raises:
+        ConfigError: the file is not a tokenizer.json.
+    """
+    specification = engine.specification(path, NO_EOS)
+    try:
+        tokenizers.Tokenizer.from_str(specification)
+    except Exception as error:  # the library raises bare Exception
+        raise ConfigError(f"{path} is not a tokenizer.json that `tokenizers` can load: {error}") from None
+    plain = json.loads(specification)
+    added = {token["id"]: token["content"] for token in plain.get("added_tokens", [])}
+    model = plain["model"].get("vocab", {})
+    own = {token: name for name, token in model.items()} if isinstance(model, dict) else dict(enumerate(_first(model)))
+    ordinary = np.zeros(max([*own, *added], default=-1) + 1, bool)
+    ordinary[[token for token in own if token not in added]] = True
+    return own | added, ordinary
+
+
+def _first(model: Iterable[Sequence[Any]]) -> list[str]:
+    return [entry[0] for entry in model]
+
+
+def _fit(counts_V: np.ndarray, size: int, words: int, ordinary: np.ndarray, least: int) -> dict[str, Any]:
+    tokens = int(counts_V.sum())
+    return {
+        "tokens": tokens,
+        "bytes_a_token": size / tokens if tokens else 0.0,
+        "fertility": tokens / words if words else 0.0,
+        "renyi_efficiency": renyi_efficiency(counts_V),
+        "unused": int((ordinary & (counts_V == 0)).sum()),
+        "under_trained": int((ordinary & (counts_V < least)).sum()),
+    }
+
+
+def renyi_efficiency(counts_V: np.ndarray, alpha: float = ALPHA) -> float:
+    """Return H_alpha(p) / log V for the shares p of the ids: 1 where all come equally often, 0 where one alone comes.
+
+    Zouhar et al. 2023, "Tokenization and the Noiseless Channel", definition 3.4: H_alpha = log(sum p^alpha) /
+    (1 - alpha). No ids at all, or a vocabulary of one: 0.
+    """
+    total = counts_V.sum()
+    if not total or len(counts_V) < 2:
+        return 0.0
+    shares = counts_V[counts_V > 0] / total
+    return max(0.0, float(np.log((shares**alpha).sum()) / (1 - alpha) / np.log(len(counts_V))))
+
+
+def _paid(path: Path, way: str, sentences: Mapping[str, list[str]] | None) -> dict[str, Any]:
+    """Return what languages pay for the same sentences: tokens over those of the reference, and how unequal that is."""
+    if not sentences:
+        return {}
+    chosen = encoder(path, way, [text for some in sentences.values() for text in some[:20]])
+    tokens = {name: len(chosen.encode(some)[0]) for name, some in sentences.items()}
+    reference = "en" if "en" in tokens else next(iter(tokens))
+    if not tokens[reference]:
+        raise DataError(f"the parallel text of {reference!r} is empty, so nothing can be compared with it")
+    return {
+        "reference": reference,
+        "premiums": {name: number / tokens[reference] for name, number in tokens.items()},
+        "gini": gini(list(tokens.values())),
+    }
+
+
+def gini(costs: Sequence[float]) -> float:
+    """Return the Gini coefficient: 0 where all are equal, (n - 1) / n where one of n has everything; 0 of nothing."""
+    values = np.sort(np.asarray(costs, float))
+    if not values.sum():
+        return 0.0
+    ranks = np.arange(1, len(values) + 1)
+    return float((2 * ranks - len(values) - 1) @ values / (len(values) * values.sum()))
+
+
+def _longest(names: Mapping[int, str], counts_V: np.ndarray) -> list[dict[str, Any]]:
+    used = [int(token) for token in np.flatnonzero(counts_V)]
+    long = sorted(used, key=lambda token: (-len(names.get(token, "")), token))[:SHOWN]
+    return [{"token": _shown(names.get(token, "")), "count": int(counts_V[token])} for token in long]
+
+
+def _shown(name: str) -> str:
+    """Return a token as text, where it is of bytes."""
+    text = bytelevel.to_bytes(name)
+    return name if text is None else text.decode(errors="replace")
