@@ -98,7 +98,11 @@ def test_a_model_and_a_tokenizer_brought_along_are_not_trained():
 
 
 def test_an_export_is_a_step_behind_the_sequences():
-    assert expand(recipe(tokens={"export": ["megatron"]}))["megatron"].inputs == {"sequences": "sequences"}
+    names = ["megatron", "mds", "litdata", "huggingface", "flat", "olmo", "datatrove"]
+    steps = expand(recipe(tokens={"export": names}))
+    assert [(steps[name].stage, steps[name].inputs) for name in names] == [
+        (f"tokens.{name}", {"sequences": "sequences"}) for name in names
+    ]
 
 
 def test_the_seed_reaches_every_step_that_draws():
