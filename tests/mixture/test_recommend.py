@@ -88,7 +88,7 @@ def test_tokens_that_come_again_are_worth_less_and_less(weight, once):
     assert (up - down) / (2 * step) == pytest.approx(repetition.slopes(np.array([weight]))[0][0], rel=1e-4, abs=1e-4)
 
 
-@pytest.mark.parametrize("runs", [48, 140])
+@pytest.mark.parametrize("runs", [48, pytest.param(140, marks=pytest.mark.slow)])
 def test_a_recommendation_meets_caps_floors_and_ceilings(runs):
     fit = fits.fit_runs(runs_of(world(runs)), ("power",))
     asked = {"budget_tokens": 10**10, "max_epochs": 3, "floors": {"math": 0.05}, "ceilings": {"web": 0.3}}
@@ -102,7 +102,7 @@ def test_a_recommendation_meets_caps_floors_and_ceilings(runs):
         assert told["interval"][0] < told["loss"] < told["interval"][1]
 
 
-@pytest.mark.parametrize("runs", [48, 64, 160])
+@pytest.mark.parametrize("runs", [48, 64, pytest.param(160, marks=pytest.mark.slow)])
 def test_a_recommendation_is_better_than_the_natural_mixture_in_truth(runs):
     seen = world(runs, noise=0.05, seed=2)
     given_, found = solved(fits.fit_runs(runs_of(seen), ("power", "process", "mean")), targets={"own": 1})

@@ -134,6 +134,7 @@ def test_a_fit_written_down_predicts_the_same():
         assert np.array_equal(again.half_width(unseen), fitted.half_width(unseen))
 
 
+@pytest.mark.slow
 def test_intervals_hold_nine_of_ten_runs():
     inside = []
     for seed in range(4):
@@ -177,6 +178,7 @@ def test_losses_that_are_all_the_same_are_predicted_as_such():
 
 
 @pytest.mark.shared
+@pytest.mark.slow
 def test_published_runs_are_ranked_as_well_as_by_the_best_known(shared):
     folder = shared / "data/evals/regmix"
     train = runs.pair(folder / "train_mixture_1m.csv", folder / "train_pile_loss_1m.csv")

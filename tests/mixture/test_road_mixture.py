@@ -45,6 +45,7 @@ def packed_as_recommended(made):
     return weights
 
 
+@pytest.mark.slow
 def test_runs_made_elsewhere_decide_what_is_packed_whatever_the_files(tmp_path):
     wanted = {"runs": runs_file(tmp_path / "runs.parquet"), "laws": ["power"], "ceilings": {"notes": 0.8}}
     one, more = (build(tmp_path / name, wanted, files) for name, files in (("one", 1), ("more", 4)))
