@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.api import Silent
+
 MB = 1e6
 
 
@@ -26,6 +28,22 @@ class Sample:
 
     wall_s: float
     cpu_s: float
+
+
+class Clock(Silent):
+    """Notes the CPU seconds of every step."""
+
+    def __init__(self) -> None:
+        self.cpu_s: dict[str, float] = {}
+        self.since = 0.0
+
+    def begin(self, step: Any, index: int, total: int) -> None:
+        """Start."""
+        self.since = time.process_time()
+
+    def end(self, step: Any, corpus: Any, *, kept: bool, seconds: float) -> None:
+        """Stop."""
+        self.cpu_s[step.name] = time.process_time() - self.since
 
 
 def arguments(summary: str, *, repeats: int = 5) -> argparse.ArgumentParser:

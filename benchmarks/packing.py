@@ -21,10 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from harness import MB, Sample, arguments, finish, in_child, interleaved, median, peak_mb, shared, table
+from harness import MB, Clock, Sample, arguments, finish, in_child, interleaved, median, peak_mb, shared, table
 
 import pipeline
-from pipeline.api import Silent
 from pipeline.config import Profile
 from pipeline.kernels import packing
 from pipeline.recipe import Recipe, Source, Tokens
@@ -139,22 +138,6 @@ def _spfhp(lengths: np.ndarray, depth: int, published: float) -> dict[str, Any]:
     bins = packing.shortest_first(lengths, 512, depth)
     efficiency = 100 * int(lengths.sum(dtype=np.int64)) / ((int(bins.max()) + 1) * 512)
     return {"depth": depth, "efficiency_percent": efficiency, "published_percent": published}
-
-
-class Clock(Silent):
-    """Notes the CPU seconds of every step."""
-
-    def __init__(self) -> None:
-        self.cpu_s: dict[str, float] = {}
-        self.since = 0.0
-
-    def begin(self, step: Any, index: int, total: int) -> None:
-        """Start."""
-        self.since = time.process_time()
-
-    def end(self, step: Any, corpus: Any, *, kept: bool, seconds: float) -> None:
-        """Stop."""
-        self.cpu_s[step.name] = time.process_time() - self.since
 
 
 def stage(root: Path) -> dict[str, Any]:

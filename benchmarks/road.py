@@ -15,30 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from harness import MB, arguments, finish, in_child, peak_mb, table
+from harness import MB, Clock, arguments, finish, in_child, peak_mb, table
 
 import pipeline
-from pipeline.api import Silent
 from pipeline.config import Profile
 from pipeline.recipe import Recipe
 
 RECIPE = Path(__file__).parents[1] / "configs/builds/demo.yaml"
-
-
-class Clock(Silent):
-    """Notes the CPU seconds of every step."""
-
-    def __init__(self) -> None:
-        self.cpu_s: dict[str, float] = {}
-        self.since = 0.0
-
-    def begin(self, step: Any, index: int, total: int) -> None:
-        """Start."""
-        self.since = time.process_time()
-
-    def end(self, step: Any, corpus: Any, *, kept: bool, seconds: float) -> None:
-        """Stop."""
-        self.cpu_s[step.name] = time.process_time() - self.since
 
 
 def recipe(sample: Path) -> Recipe:

@@ -97,15 +97,7 @@ def huggingface(step: Step, params: ExportParams) -> None:
     parts.by_part(step, packed, export)
     parts.write_plain(step, "dataset_info.json", info(packed))
     parts.write_plain(step, "state.json", state(packed))
-    step.note(
-        folder="data",
-        samples=packed.rows,
-        sequence_length=packed.sequence_length,
-        dtype=packed.dtype.name,
-        vocab_size=packed.vocab_size,
-        eos_id=packed.eos_id,
-        pad_id=packed.pad_id,
-    )
+    step.note(**parts.rows_told(packed))
 
 
 HUGGINGFACE = Stage(name="tokens.huggingface", version=1, params=ExportParams, inputs=("sequences",), run=huggingface)

@@ -97,15 +97,7 @@ def mds(step: Step, params: ExportParams) -> None:
     packed = parts.opened(step)
     parts.by_part(step, packed, export)
     parts.write_plain(step, "index.json", index(step, packed))
-    step.note(
-        folder="data",
-        samples=packed.rows,
-        sequence_length=packed.sequence_length,
-        dtype=packed.dtype.name,
-        vocab_size=packed.vocab_size,
-        eos_id=packed.eos_id,
-        pad_id=packed.pad_id,
-    )
+    step.note(**parts.rows_told(packed))
 
 
 MDS = Stage(name="tokens.mds", version=1, params=ExportParams, inputs=("sequences",), run=mds)

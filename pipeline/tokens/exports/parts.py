@@ -50,6 +50,19 @@ def by_part(step: Step, packed: Packed, work: Callable[[Task, Attempt], Tally]) 
     return step.produce(work, [Task(part.stem.name, payload=part) for part in filled(packed)])
 
 
+def rows_told(packed: Packed) -> dict[str, Any]:
+    """Return the facts of an export whose samples are the packed rows."""
+    return {
+        "folder": DATA,
+        "samples": packed.rows,
+        "sequence_length": packed.sequence_length,
+        "dtype": packed.dtype.name,
+        "vocab_size": packed.vocab_size,
+        "eos_id": packed.eos_id,
+        "pad_id": packed.pad_id,
+    }
+
+
 def slices(part: Part, row_bytes: int, size: int, suffix: str) -> list[Slice]:
     """Return how a part is cut into files of at most `size` bytes, or one row: PART.suffix, PART-1.suffix, ...
 
