@@ -23,21 +23,19 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from harness import MB, arguments, finish, interleaved, median, peak_mb, ratio, shared, table
+from harness import MB, arguments, finish, interleaved, median, peak_mb, ratio, shared, table, texts, write_shard
 
 from pipeline.corpus import Corpus, Manifest
-from pipeline.dedup.units import domain_seeds
 from pipeline.execution.local import LocalRunner
-from pipeline.kernels import hashing, suffix
-from pipeline.parquet import write_table
-from pipeline.schemas import doc_id_array, documents, text_buffers
+from pipeline.kernels import suffix
+from pipeline.schemas import text_buffers
 from pipeline.stage import Step
 from pipeline.stages import find
 from pipeline.store import Attempt
@@ -61,7 +59,7 @@ def written(root: Path, size: int) -> Corpus:
     for start in range(0, count, SHARD):
         keys.append(f"part-{start // SHARD:05d}")
         stop = min(start + SHARD, count)
-        _write(
+        write_shard(
             Attempt(root, keys[-1]), text.slice(start, stop - start), rows["source"].chunk(0).slice(start, stop - start)
         )
 
@@ -69,15 +67,6 @@ def written(root: Path, size: int) -> Corpus:
         return Manifest(stage="ingest", version=1, fingerprint="0", params={}, inputs={}, shards=shards, files=files)
 
     return finished(root, manifest, keys)
-
-
-def _write(attempt: Attempt, text: pa.Array, domain: pa.Array) -> None:
-    data, offsets = text_buffers(text)
-    ids = doc_id_array(hashing.murmur128(data, offsets, domain_seeds(domain)))
-    columns = [ids, text, domain, pa.array(np.diff(offsets)), pa.nulls(len(text), pa.string())]
-    name = f"{attempt.key}.parquet"
-    attempt.rows(name, write_table(attempt.path(name), pa.Table.from_arrays(columns, schema=documents())))
-    attempt.commit({})
 
 
 class Run:
@@ -96,12 +85,6 @@ class Run:
         self.stage.run(step, self.params)
         gone = sum(sum(books.get("dropped_bytes", {}).values()) for books in step.ledger.values())
         self.removed = gone + sum(step.facts["removed_bytes"].values())
-
-
-def texts(corpus: Corpus) -> Iterator[str]:
-    """Yield the texts of all shards."""
-    for path in corpus.paths():
-        yield from pq.read_table(path, columns=["text"])["text"].to_pylist()
 
 
 def digest(text: str) -> bytes:

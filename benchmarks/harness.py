@@ -12,12 +12,22 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from pipeline.api import Silent
+from pipeline.corpus import Corpus
+from pipeline.dedup.units import domain_seeds
+from pipeline.kernels import hashing
+from pipeline.parquet import write_table
+from pipeline.schemas import doc_id_array, documents, text_buffers
+from pipeline.store import Attempt
 
 MB = 1e6
 
@@ -87,6 +97,22 @@ def ratio(samples: Sequence[Sample], base: Sequence[Sample], field: str = "cpu_s
     """Return the median of the ratios of neighbouring runs."""
     pairs = zip(samples, base, strict=True)
     return statistics.median(getattr(a, field) / getattr(b, field) for a, b in pairs)
+
+
+def write_shard(attempt: Attempt, text: pa.Array, domain: pa.Array) -> None:
+    """Write texts and their domains as one shard of documents."""
+    data, offsets = text_buffers(text)
+    ids = doc_id_array(hashing.murmur128(data, offsets, domain_seeds(domain)))
+    columns = [ids, text, domain, pa.array(np.diff(offsets)), pa.nulls(len(text), pa.string())]
+    name = f"{attempt.key}.parquet"
+    attempt.rows(name, write_table(attempt.path(name), pa.Table.from_arrays(columns, schema=documents())))
+    attempt.commit({})
+
+
+def texts(corpus: Corpus) -> Iterator[str]:
+    """Yield the texts of all shards."""
+    for path in corpus.paths():
+        yield from pq.read_table(path, columns=["text"])["text"].to_pylist()
 
 
 def in_child(script: str, *arguments: str) -> dict[str, Any]:

@@ -25,9 +25,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from dedup_passages import _write, texts
 from dedup_sign import ONE_THREAD, TROVE, python_of, size_of
-from harness import MB, Sample, arguments, finish, measured, median, shared, table
+from harness import MB, Sample, arguments, finish, measured, median, shared, table, texts, write_shard
 
 from pipeline.corpus import Corpus, Manifest
 from pipeline.execution.local import LocalRunner
@@ -79,7 +78,7 @@ def written(root: Path, folder: Path, domain: str = "source") -> tuple[Corpus, l
         keys.append(f"part-{start // SHARD:05d}")
         part = rows.slice(start, SHARD)
         text = part["text"].combine_chunks().cast(pa.large_string())
-        _write(Attempt(root, keys[-1]), text, part[domain].combine_chunks())
+        write_shard(Attempt(root, keys[-1]), text, part[domain].combine_chunks())
 
     def manifest(shards: Any, files: Any) -> Manifest:
         return Manifest(stage="ingest", version=1, fingerprint="0", params={}, inputs={}, shards=shards, files=files)
