@@ -11,7 +11,8 @@ import pytest
 
 from pipeline.errors import DataError
 from pipeline.tokens.format import PADDING
-from pipeline.tokens.loader import IGNORE, PackedDataset
+from pipeline.tokens.loader import PackedDataset
+from pipeline.tokens.stream import IGNORE
 from tests.tokens.packed import PAD, write_packed
 
 
