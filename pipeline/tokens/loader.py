@@ -20,6 +20,10 @@ from pipeline.tokens.stream import Positions, Stream
 
 OPEN_PARTS = 128
 """Parts mapped at a time: each takes up to four file descriptors, and a process may often have 1,024."""
+OPEN_REMOTE_PARTS = 4096
+"""Parts behind a URL whose offsets are held at a time: 8 bytes a row, and a request to get them."""
+ROWS_AHEAD = 256
+"""Rows behind a URL that are fetched before they are read."""
 
 
 class PackedDataset(Stream):
@@ -43,7 +47,8 @@ class PackedDataset(Stream):
         """Open a folder of packed sequences; nothing is read yet but its manifest.
 
         Args:
-            path: the folder that tokens.pack wrote.
+            path: the folder that tokens.pack wrote, or a URL of it (s3://, gs://, or any that fsspec knows), whose rows
+                are fetched by byte range, ahead of their use.
             seed: of the order; every epoch is shuffled anew.
             rank: 0..world_size-1, this process' place among those that train together.
             world_size: how many there are. It may change from one resume to the next.
@@ -125,6 +130,28 @@ class PackedDataset(Stream):
         """Return all that the order depends on."""
         return {"fingerprint": self.packed.fingerprint, "seed": self.seed, "shuffle": self.shuffle}
 
+    @property
+    def remote(self) -> bool:
+        """Return whether the rows are behind a URL."""
+        return isinstance(self.packed.root, str)
+
+    @property
+    def rows_ahead(self) -> int:
+        """Return how many rows it pays to tell `expect` before they are read; 0 where they are at hand."""
+        return ROWS_AHEAD if self.remote else 0
+
+    def expect(self, rows: np.ndarray) -> None:
+        """Begin to fetch rows that will be read soon, in this order; rows of mapped files need no fetching."""
+        if not self.remote:
+            return
+        from pipeline.tokens import remote
+
+        parts = np.searchsorted(self._first_row, rows, "right") - 1
+        unopened = [self.packed.parts[part] for part in np.unique(parts).tolist() if part not in self._open]
+        remote.begin_offsets(unopened)
+        places = zip(parts.tolist(), (rows - self._first_row[parts]).tolist(), strict=True)
+        remote.expect_rows((self._part(part), row) for part, row in places)
+
     def _end(self) -> int | None:
         if self.epochs is None:
             return None
@@ -136,7 +163,7 @@ class PackedDataset(Stream):
         if arrays is None:
             arrays = self._opened(self.packed.parts[index])
             self._open[index] = arrays
-            if len(self._open) > OPEN_PARTS:
+            if len(self._open) > (OPEN_REMOTE_PARTS if self.remote else OPEN_PARTS):
                 self._open.popitem(last=False)
         else:
             self._open.move_to_end(index)

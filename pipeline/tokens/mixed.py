@@ -150,6 +150,16 @@ class MixedDataset(Stream):
         fingerprint = hashlib.sha256(json.dumps(prints, sort_keys=True).encode()).hexdigest()
         return {"fingerprint": fingerprint, "seed": self.seed, "rows of a block": counts}
 
+    @property
+    def rows_ahead(self) -> int:
+        """Return how many rows it pays to tell `expect` before they are read; 0 where they are at hand."""
+        return max(source.rows_ahead for source in self.sources)
+
+    def expect(self, rows: np.ndarray) -> None:
+        """Begin to fetch rows that will be read soon."""
+        for source, _, within in self._by_source(rows):
+            source.expect(within)
+
     def _by_source(self, rows: np.ndarray) -> list[tuple[PackedDataset, np.ndarray, np.ndarray]]:
         """Return, for each source that rows are of: itself, their places among `rows`, and its own rows there."""
         number, within = self.located(rows)

@@ -164,22 +164,40 @@ class Stream(ABC):
                 )
         self.consumed = int(state["consumed"])
 
-    def steps(self, batch_size: int) -> Iterator[np.ndarray]:
-        """Yield the rows [B] of each step of this rank, and count the step as read by all ranks before it is given."""
+    def steps(self, batch_size: int, worker: int = 0, workers: int = 1) -> Iterator[np.ndarray]:
+        """Yield the rows [B] of each step of this rank, and count the step as read by all ranks before it is given.
+
+        Of `workers` processes that make the batches of one rank, each yields the steps worker, worker + workers, ...
+        and counts them all.
+        """
         stride = batch_size * self.world_size
-        end = self._end()
-        first, ahead = 0, np.zeros((0, batch_size), np.int64)
+        end, reach = self._end(), -(-self.rows_ahead // batch_size) * workers
+        first, made, ahead = 0, 0, np.zeros((0, batch_size), np.int64)
         while len(self) and (end is None or self.consumed + stride <= end):
             step = (self.consumed - first) // stride
-            if not 0 <= step < len(ahead) or (self.consumed - first) % stride:
+            if not 0 <= step < len(ahead) - reach or (self.consumed - first) % stride:
                 first, step = self.consumed, 0
-                many = max(1, LOOKAHEAD // batch_size)
+                many = max(1, LOOKAHEAD // batch_size) + reach
                 mine = first + self.rank + self.world_size * np.arange(many * batch_size)
                 ahead = self.rows_at(mine).reshape(many, batch_size)
             self.consumed += stride
-            yield ahead[step]
+            if made % workers == worker:
+                if reach:
+                    left = reach if end is None else min(reach, (end - self.consumed) // stride)
+                    self.expect(ahead[step : step + left + 1 : workers].ravel())
+                yield ahead[step]
+            made += 1
         if end is not None:
             self.consumed = end
+
+    @property
+    def rows_ahead(self) -> int:
+        """Return how many rows it pays to tell `expect` before they are read; 0 where they are at hand."""
+        return 0
+
+    @abstractmethod
+    def expect(self, rows: np.ndarray) -> None:
+        """Begin to fetch rows that will be read soon, in this order."""
 
 
 def _of_targets(weights: np.ndarray, learned: np.ndarray) -> np.ndarray:

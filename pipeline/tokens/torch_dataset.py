@@ -43,9 +43,8 @@ class TorchPackedDataset(IterableDataset[Batch]):
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
         dataset = copy.copy(self.dataset)
-        for step, rows in enumerate(dataset.steps(self.batch_size)):
-            if step % workers == worker:
-                yield {name: torch.from_numpy(array) for name, array in dataset.batch(rows).items()}
+        for rows in dataset.steps(self.batch_size, worker, workers):
+            yield {name: torch.from_numpy(array) for name, array in dataset.batch(rows).items()}
 
     def state_dict(self, batches: int) -> dict[str, Any]:
         """Return the state after `batches` batches of this iteration.
