@@ -15,8 +15,10 @@ _ODD = 0xD1B54A32D192ED03
 _MASK = (1 << 64) - 1
 
 
-def permuted(positions: np.ndarray, n: int, key: int) -> np.ndarray:
+def permuted(positions: np.ndarray, n: int, key: int | np.ndarray) -> np.ndarray:
     """Return, [N] int64 in their order, where the permutation `key` of 0..n-1 sends each of `positions`.
+
+    `key` is one for all positions, or [N] uint64, one for each: many permutations of as many values at once.
 
     Raises:
         ValueError: a position is outside 0..n-1.
@@ -27,10 +29,11 @@ def permuted(positions: np.ndarray, n: int, key: int) -> np.ndarray:
     if positions.min() < 0 or positions.max() >= n:
         raise ValueError(f"positions {positions.min()}..{positions.max()} of a permutation of 0..{n - 1}")
     half_bits = np.uint64(max(1, -(-(n - 1).bit_length() // 2)))
-    values = _rounds(positions.astype(np.uint64), half_bits, key)
+    keys = np.broadcast_to(np.asarray(key, np.uint64), positions.shape)
+    values = _rounds(positions.astype(np.uint64), half_bits, keys)
     # At most four times n values: each walk meets one below n after four steps on average.
     while len(outside := np.flatnonzero(values >= np.uint64(n))):
-        values[outside] = _rounds(values[outside], half_bits, key)
+        values[outside] = _rounds(values[outside], half_bits, keys[outside])
     return values.astype(np.int64)
 
 
@@ -42,6 +45,12 @@ def key_of(*parts: int) -> int:
     return key
 
 
+def keys_of(*parts: int, last: np.ndarray) -> np.ndarray:
+    """Return [N] uint64, key_of(*parts, l) for every l of `last` [N]: the keys of many epochs or blocks at once."""
+    first = np.uint64((key_of(*parts) + _GOLDEN) & _MASK)
+    return mix64(last.astype(np.uint64) * np.uint64(_ODD) + first)
+
+
 def mix64(values: np.ndarray) -> np.ndarray:
     """Return the splitmix64 finaliser of each uint64."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -49,10 +58,10 @@ def mix64(values: np.ndarray) -> np.ndarray:
     return values ^ (values >> np.uint64(31))
 
 
-def _rounds(values: np.ndarray, half_bits: np.uint64, key: int) -> np.ndarray:
+def _rounds(values: np.ndarray, half_bits: np.uint64, keys: np.ndarray) -> np.ndarray:
     mask = (np.uint64(1) << half_bits) - np.uint64(1)
     left, right = values >> half_bits, values & mask
     for number in range(ROUNDS):
-        round_key = np.uint64((key ^ number * _ODD) & _MASK)
-        left, right = right, left ^ (mix64(right * np.uint64(_GOLDEN) ^ round_key) & mask)
+        round_keys = keys ^ np.uint64(number * _ODD & _MASK)
+        left, right = right, left ^ (mix64(right * np.uint64(_GOLDEN) ^ round_keys) & mask)
     return (left << half_bits) | right

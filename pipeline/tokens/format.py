@@ -19,7 +19,7 @@ numpy and the standard library only: the trainer imports this.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,12 +68,16 @@ class Part:
     def check(self) -> None:
         """Raise DataError unless the files are there, as long as the manifest says."""
         for path, expected in zip(self.paths(), self.bytes, strict=True):
-            found = path.stat().st_size if path.exists() else None
+            found = self.size(path)
             if found != expected:
                 state = "is missing" if found is None else f"has {found:,} bytes"
                 raise DataError(
                     f"{path} {state}; the manifest says {expected:,} bytes. Copy the folder again, or build it again."
                 )
+
+    def size(self, path: Path) -> int | None:
+        """Return the bytes that a file of this part has; None if it is not there."""
+        return path.stat().st_size if path.exists() else None
 
     def open(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return rows [n, L], offsets [n + 1] and segments [S], mapped and not read."""
@@ -87,9 +91,9 @@ class Part:
 
 @dataclass(frozen=True)
 class Packed:
-    """What the manifest of packed sequences says."""
+    """What the manifest of packed sequences says; `root` is a folder or a URL."""
 
-    root: Path
+    root: Path | str
     fingerprint: str
     sequence_length: int
     dtype: np.dtype
@@ -124,24 +128,41 @@ def write_part(
 
 
 def read_packed(folder: Path | str) -> Packed:
-    """Return what lies in a folder of packed sequences; every file is checked to be there, with its size.
+    """Return what lies in a folder of packed sequences, or behind a URL; every file must be there, with its size.
 
     Raises:
         DataError: there is no manifest, it is not one of packed sequences, or a file is missing or truncated.
     """
+    if "://" in str(folder):
+        from pipeline.tokens import remote  # a trainer on local files needs none of it
+
+        return remote.read_packed(str(folder))
     root = Path(folder)
-    manifest = _manifest(root)
+
+    def part(stem: str, rows: int, expected: tuple[int, ...], length: int, dtype: np.dtype) -> Part:
+        return Part(root / "data" / stem, rows, expected)
+
+    return packed_of(root, _manifest(root), part)
+
+
+def packed_of(root: Path | str, manifest: dict[str, Any], part: Callable[..., Part]) -> Packed:
+    """Return what a manifest says of packed sequences, each part made by `part` (name, rows, bytes, L, dtype).
+
+    Raises:
+        DataError: it is not a manifest of packed sequences, or a file is missing or truncated.
+    """
     facts = manifest.get("facts", {})
     if missing := [name for name in _FACTS if name not in facts]:
         raise DataError(
             f"{root} holds a corpus of stage {manifest.get('stage')!r}, not packed sequences (its manifest does not "
             f"tell {', '.join(missing)}). Open the folder that tokens.pack wrote."
         )
+    length, dtype = facts["sequence_length"], np.dtype(facts["dtype"]).newbyteorder("<")
     packed = Packed(
         root=root,
         fingerprint=manifest["fingerprint"],
-        sequence_length=facts["sequence_length"],
-        dtype=np.dtype(facts["dtype"]).newbyteorder("<"),
+        sequence_length=length,
+        dtype=dtype,
         eos_id=facts["eos_id"],
         bos_id=facts["bos_id"],
         pad_id=facts["pad_id"],
@@ -149,10 +170,10 @@ def read_packed(folder: Path | str) -> Packed:
         domains=tuple(facts["domains"]),
         tokens=facts["tokens"],
         token_weights=facts["token_weights"],
-        parts=_parts(root / "data", manifest, facts["token_weights"]),
+        parts=tuple(part(*one, length, dtype) for one in _parts(manifest, facts["token_weights"])),
     )
-    for part in packed.parts:
-        part.check()
+    for one in packed.parts:
+        one.check()
     return packed
 
 
@@ -170,17 +191,16 @@ def _manifest(root: Path) -> dict[str, Any]:
         raise DataError(f"{path} is not JSON ({error}); copy the folder again, or build it again") from None
 
 
-def _parts(data: Path, manifest: dict[str, Any], weighted: bool) -> tuple[Part, ...]:
+def _parts(manifest: dict[str, Any], weighted: bool) -> Iterator[tuple[str, int, tuple[int, ...]]]:
+    """Yield the name, rows and bytes of every part, a byte count being -1 where the manifest has none."""
     sizes: dict[str, int] = {}
     for group in ("shards", "files"):
         columns = manifest.get(group, {})
         sizes |= dict(zip(columns.get("name", []), columns.get("bytes", []), strict=True))
-    parts = []
+    kinds = (ROWS, OFFSETS, SEGMENTS, WEIGHTS)[: 4 if weighted else 3]
     for name, rows in zip(manifest["shards"]["name"], manifest["shards"]["rows"], strict=True):
         stem = name.removesuffix(ROWS)
-        kinds = (ROWS, OFFSETS, SEGMENTS, WEIGHTS)[: 4 if weighted else 3]
-        parts.append(Part(data / stem, rows, tuple(sizes.get(stem + kind, -1) for kind in kinds)))
-    return tuple(parts)
+        yield stem, rows, tuple(sizes.get(stem + kind, -1) for kind in kinds)
 
 
 def _mapped(path: Path) -> np.ndarray:

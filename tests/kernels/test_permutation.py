@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.kernels.permutation import key_of, permuted
+from pipeline.kernels.permutation import key_of, keys_of, permuted
 from tests.kernels import reference_permutation as twin
 
 KEYS = st.integers(0, 2**64 - 1)
@@ -22,6 +22,20 @@ def test_every_value_is_met_exactly_once(n, key):
 def test_a_position_goes_where_the_slow_twin_sends_it(n, key, data):
     position = data.draw(st.integers(0, n - 1))
     assert permuted(np.array([position]), n, key).tolist() == [twin.permuted(position, n, key)]
+
+
+@given(st.integers(1, 5000), st.lists(st.tuples(st.integers(0, 4999), KEYS), max_size=20))
+@settings(deadline=None)
+def test_keys_of_their_own_send_each_position_where_its_key_alone_would(n, pairs):
+    positions = np.array([position % n for position, _ in pairs], np.int64)
+    keys = np.array([key for _, key in pairs], np.uint64)
+    expected = [twin.permuted(position % n, n, key) for position, key in pairs]
+    assert permuted(positions, n, keys).tolist() == expected
+
+
+def test_many_keys_are_those_made_one_by_one():
+    last = np.array([0, 1, 2**40, 7], np.int64)
+    assert keys_of(-3, 2**70, last=last).tolist() == [key_of(-3, 2**70, number) for number in last.tolist()]
 
 
 def test_neighbours_part_and_keys_differ():

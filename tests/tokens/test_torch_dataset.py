@@ -1,12 +1,13 @@
 """The torch IterableDataset: the order of one process, however many workers the DataLoader has."""
 
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipeline.tokens.loader import PackedDataset
+from pipeline.tokens.mixed import MixedDataset
 from tests.tokens.packed import write_packed
 
 pytestmark = pytest.mark.torch
@@ -65,6 +66,32 @@ def test_training_goes_on_after_the_batches_that_were_learned(folder, workers):
     again = TorchPackedDataset(folder, batch_size=2, seed=7)
     again.load_state_dict(dataset.state_dict(batches=4))
     assert [batch["tokens"].tolist() for batch in loaded(again, workers, 5)] == whole[4:]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_mixture_is_read_in_the_order_of_one_process(folder, workers):
+    from pipeline.tokens.torch_dataset import TorchPackedDataset
+
+    def mixed():
+        return MixedDataset({"a": folder, "b": folder}, weights={"a": 3, "b": 1}, block=8, seed=2)
+
+    expected = [batch["tokens"].tolist() for batch in islice(mixed().batches(3), 6)]
+    batches = loaded(TorchPackedDataset(mixed(), batch_size=3), workers, 6)
+    assert [batch["tokens"].tolist() for batch in batches] == expected
+    with pytest.raises(ValueError, match="seed: give options to the MixedDataset"):
+        TorchPackedDataset(mixed(), batch_size=3, seed=1)
+
+
+def test_batches_can_be_pinned_as_they_are(folder):
+    """Pinning itself needs a GPU; what it needs of a batch is a dict of contiguous tensors."""
+    import torch
+
+    from pipeline.tokens.torch_dataset import TorchPackedDataset
+
+    batch = next(iter(TorchPackedDataset(folder, batch_size=4)))
+    assert type(batch) is dict
+    assert all(tensor.is_contiguous() for tensor in batch.values())
+    assert {batch[name].dtype for name in ("tokens", "targets", "position_ids")} == {torch.int64}
 
 
 def documented():

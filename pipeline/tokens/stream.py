@@ -1,0 +1,208 @@
+"""Stream: what every loader of packed sequences shares: items, batches, steps by rank, and a state of one integer.
+
+A loader says which row lies at a position of its endless global stream, and what is in a row. Rank r of w takes
+positions r, r + w, r + 2w, ...; so ranks together read the same stream, whatever w is, and all a trainer saves is how
+much of it is read.
+
+numpy and the standard library only: the trainer imports this.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import numpy as np
+
+from pipeline.errors import DataError
+from pipeline.tokens.format import PADDING
+
+IGNORE = -100
+"""The target of a position that is not learned: the last of a segment, and padding."""
+
+Item = dict[str, np.ndarray]
+Positions = Literal["restart", "continue"]
+FLAT = ("cu_seqlens", "max_seqlen")
+"""What is said of all positions of a batch together."""
+LOOKAHEAD = 1024
+
+
+class Stream(ABC):
+    """Packed sequences in a global order that any number of ranks read together.
+
+    An item is a dict of arrays, L = `sequence_length`, K = segments of the row:
+
+        tokens        [L] int64      the row
+        targets       [L] int64      the next token; IGNORE (-100) at the last position of a segment and in padding
+        loss_mask     [L] bool       where targets is not IGNORE
+        loss_weights  [L] float32    where tokens have weights: that of the target, 0 where nothing is learned
+        position_ids  [L] int64      0, 1, 2, ... from the start of each segment, or of the row: see `positions`
+        document_ids  [L] int32      0..K-1, which segment a position belongs to; -1 in padding
+        cu_seqlens    [K + 1] int32  segment bounds 0..L, padding being a segment of its own (FlashAttention varlen)
+        max_seqlen    [] int32       the longest segment, padding included (FlashAttention varlen)
+    """
+
+    def __init__(self, seed: int, rank: int, world_size: int, positions: Positions):
+        """Begin at the start of the stream.
+
+        Args:
+            seed: of the order.
+            rank: 0..world_size-1, this process' place among those that train together.
+            world_size: how many there are. It may change from one resume to the next.
+            positions: "restart" counts position_ids from the start of each segment, "continue" through the whole row.
+
+        Raises:
+            ValueError: rank or world_size is out of range, or positions is neither.
+        """
+        if world_size < 1 or not 0 <= rank < world_size:
+            raise ValueError(f"rank {rank} of {world_size}: rank must be 0..world_size-1")
+        if positions not in ("restart", "continue"):
+            raise ValueError(f"positions is {positions!r}; give 'restart' or 'continue'")
+        self.seed, self.rank, self.world_size, self.positions = seed, rank, world_size, positions
+        self.consumed = 0
+
+    @property
+    @abstractmethod
+    def sequence_length(self) -> int:
+        """Return L, the tokens of a row."""
+
+    @property
+    @abstractmethod
+    def weighted(self) -> bool:
+        """Return whether tokens have weights."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of rows, over all ranks."""
+
+    @abstractmethod
+    def tokens(self, rows: np.ndarray) -> np.ndarray:
+        """Return [B, L], the tokens of rows alone, in the dtype of the files."""
+
+    @abstractmethod
+    def token_weights(self, rows: np.ndarray) -> np.ndarray:
+        """Return [B, L] float16, the weight of each token of rows; DataError where tokens have none."""
+
+    @abstractmethod
+    def segments(self, row: int) -> np.ndarray:
+        """Return what lies in a row from left to right, as `tokens.format.SEGMENT`: document, start, end, domain."""
+
+    @abstractmethod
+    def rows_at(self, positions: np.ndarray) -> np.ndarray:
+        """Return the rows at positions of the endless global stream."""
+
+    @abstractmethod
+    def order(self) -> dict[str, Any]:
+        """Return all that the order depends on, by name, ready for JSON."""
+
+    @abstractmethod
+    def _end(self) -> int | None:
+        """Return the position at which iteration ends, None for never."""
+
+    def __getitem__(self, row: int) -> Item:
+        """Return the item of one row, by its place in the files."""
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"row {row} of {len(self):,}")
+        batch = self.batch(np.array([row % len(self)]))
+        return {name: array if name in FLAT else array[0] for name, array in batch.items()}
+
+    def batch(self, rows: np.ndarray) -> Item:
+        """Return B rows at once: [B, L] arrays; cu_seqlens and max_seqlen are of the flattened B * L positions."""
+        tokens = self.tokens(rows).astype(np.int64)
+        segments = [self.segments(int(row)) for row in rows]
+        ends = np.concatenate([s["end"] + np.int64(i * self.sequence_length) for i, s in enumerate(segments)])
+        padding = np.concatenate([s["domain"] == PADDING for s in segments])
+        number = np.concatenate([np.arange(len(s), dtype=np.int32) for s in segments])
+        starts = np.concatenate([[0], ends[:-1]])
+        lengths = ends - starts
+        targets = np.empty(tokens.size, np.int64)
+        targets[:-1] = tokens.ravel()[1:]
+        targets[ends - 1] = IGNORE
+        for i in np.flatnonzero(padding):
+            targets[starts[i] : ends[i]] = IGNORE
+        learned, places = targets != IGNORE, np.arange(tokens.size)
+        restart = self.positions == "restart"
+        flat = {
+            "tokens": tokens,
+            "targets": targets,
+            "loss_mask": learned,
+            "position_ids": places - np.repeat(starts, lengths) if restart else places % self.sequence_length,
+            "document_ids": np.repeat(np.where(padding, np.int32(-1), number), lengths),
+        }
+        if self.weighted:
+            flat["loss_weights"] = _of_targets(self.token_weights(rows).ravel(), learned)
+        item = {name: array.reshape(tokens.shape) for name, array in flat.items()}
+        bounds = np.concatenate([[0], ends]).astype(np.int32)
+        return item | {"cu_seqlens": bounds, "max_seqlen": np.array(lengths.max(initial=0), np.int32)}
+
+    def __iter__(self) -> Iterator[Item]:
+        """Yield this rank's items from where the state stands to the end of the last pass."""
+        return (self[int(rows[0])] for rows in self.steps(1))
+
+    def batches(self, batch_size: int) -> Iterator[Item]:
+        """Yield this rank's items in batches, see `batch`; an incomplete last batch is skipped.
+
+        Step s reads positions s * B * w to (s + 1) * B * w of the stream, so batch_size * world_size alone decides
+        what is learned in a step.
+        """
+        return (self.batch(rows) for rows in self.steps(batch_size))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where in the global stream the last item given out lies: the same on every rank in step."""
+        return {"consumed": self.consumed, **self.order()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where a state was taken; the world size may be another.
+
+        Raises:
+            DataError: the state belongs to other sequences, or to another order of them.
+        """
+        for name, own in self.order().items():
+            if state.get(name) != own:
+                raise DataError(
+                    f"this state was saved with {name} {state.get(name)!r}, but here it is {own!r}: "
+                    "it would go on somewhere else. Open the same sequences with the same seed, or begin anew."
+                )
+        self.consumed = int(state["consumed"])
+
+    def steps(self, batch_size: int, worker: int = 0, workers: int = 1) -> Iterator[np.ndarray]:
+        """Yield the rows [B] of each step of this rank, and count the step as read by all ranks before it is given.
+
+        Of `workers` processes that make the batches of one rank, each yields the steps worker, worker + workers, ...
+        and counts them all.
+        """
+        stride = batch_size * self.world_size
+        end, reach = self._end(), -(-self.rows_ahead // batch_size) * workers
+        first, made, ahead = 0, 0, np.zeros((0, batch_size), np.int64)
+        while len(self) and (end is None or self.consumed + stride <= end):
+            step = (self.consumed - first) // stride
+            if not 0 <= step < len(ahead) - reach or (self.consumed - first) % stride:
+                first, step = self.consumed, 0
+                many = max(1, LOOKAHEAD // batch_size) + reach
+                mine = first + self.rank + self.world_size * np.arange(many * batch_size)
+                ahead = self.rows_at(mine).reshape(many, batch_size)
+            self.consumed += stride
+            if made % workers == worker:
+                if reach:
+                    left = reach if end is None else min(reach, (end - self.consumed) // stride)
+                    self.expect(ahead[step : step + left + 1 : workers].ravel())
+                yield ahead[step]
+            made += 1
+        if end is not None:
+            self.consumed = end
+
+    @property
+    def rows_ahead(self) -> int:
+        """Return how many rows it pays to tell `expect` before they are read; 0 where they are at hand."""
+        return 0
+
+    @abstractmethod
+    def expect(self, rows: np.ndarray) -> None:
+        """Begin to fetch rows that will be read soon, in this order."""
+
+
+def _of_targets(weights: np.ndarray, learned: np.ndarray) -> np.ndarray:
+    """Return [T] float32, the weight of the token after each position, 0 where none is learned."""
+    out = np.zeros(len(weights), np.float32)
+    out[:-1] = weights[1:]
+    out[~learned] = 0
+    return out
