@@ -92,9 +92,9 @@ def test_an_engine_that_differs_gives_way_and_the_manifest_says_so(tmp_path, tok
             return ids + (len(ids) > 90), offsets
 
     monkeypatch.setattr(engine, "FastEncoder", Wrong)
-    engine.encoder.cache_clear()
+    engine._encoder.cache_clear()
     other = encoded(tmp_path / "b", rows, tokenizer_file)
-    engine.encoder.cache_clear()
+    engine._encoder.cache_clear()
     assert other.manifest.facts["engine"] == "tokenizers"
     assert "fastokens differs from tokenizers on" in other.manifest.facts["engine_note"]
     assert read(other).equals(read(right))
@@ -105,9 +105,9 @@ def test_an_engine_that_cannot_load_the_tokenizer_gives_way(tmp_path, tokenizer_
         raise ValueError("unsupported normalizer")
 
     monkeypatch.setattr(engine, "FastEncoder", fail)
-    engine.encoder.cache_clear()
+    engine._encoder.cache_clear()
     facts = encoded(tmp_path, [some_documents(5)], tokenizer_file).manifest.facts
-    engine.encoder.cache_clear()
+    engine._encoder.cache_clear()
     assert facts["engine"] == "tokenizers"
     assert facts["engine_note"] == "fastokens cannot use this tokenizer: ValueError: unsupported normalizer"
 
