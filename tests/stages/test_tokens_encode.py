@@ -1,5 +1,6 @@
 """Encoding: equal to Hugging Face `tokenizers`, blind to special tokens in text, honest about its engine."""
 
+import collections
 import json
 
 import pytest
@@ -167,3 +168,30 @@ def test_documents_without_text_to_encode_make_no_tokens(tmp_path, tokenizer_fil
     corpus = encoded(tmp_path, [some_documents(4), []], tokenizer_file, mask=[[False] * 4, []])
     assert read(corpus)["length"].to_pylist() == [0] * 4
     assert corpus.manifest.facts["domains"] == {}
+
+
+def test_the_manifest_tells_which_tokens_the_kept_documents_never_have(tmp_path, tokenizer_file):
+    rows = [*some_documents(40), ("zebra", "books")]
+    shards, keep = in_shards(rows, 3), [i % 5 > 0 for i in range(len(rows))]
+    masks = [keep[: len(shards[0])], keep[len(shards[0]) : -len(shards[2])], keep[-len(shards[2]) :]]
+    corpus = encoded(tmp_path, shards, tokenizer_file, mask=masks)
+    use = corpus.manifest.facts["vocabulary_use"]
+    hugging_face = Tokenizer.from_file(str(tokenizer_file))
+    counts, used = collections.Counter(), collections.defaultdict(set)
+    for (text, domain), kept in zip([row for shard in shards for row in shard], keep, strict=True):
+        ids = hugging_face.encode(text).ids if kept else []
+        counts.update(ids)
+        used[domain].update(ids)
+    ordinary = sorted(set(range(hugging_face.get_vocab_size())) - {0})
+    never = [token for token in ordinary if not counts[token]]
+    assert (use["tokens"], use["unused"]) == (len(ordinary), len(never))
+    assert use["under_least"] == sum(counts[token] < use["least"] for token in ordinary)
+    assert use["unused_by_domain"] == {domain: len(ordinary) - len(ids) for domain, ids in sorted(used.items()) if ids}
+    assert [token["id"] for token in use["never"]] == never[-100:]
+
+
+def test_a_corpus_of_no_kept_document_uses_no_token(tmp_path, tokenizer_file):
+    corpus = encoded(tmp_path, [some_documents(4)], tokenizer_file, mask=[[False] * 4])
+    use = corpus.manifest.facts["vocabulary_use"]
+    assert use["unused"] == use["under_least"] == use["tokens"]
+    assert use["unused_by_domain"] == {}
