@@ -169,6 +169,9 @@ def _training(domains, rows):
     }
     facts = {"engine": "fastokens", "engine_note": "", "vocab_size": 16384, "eos": "<|endoftext|>", "eos_id": 0}
     facts |= {"dtype": "uint16", "domains": counts, "documents_by_length": lengths}
+    use = {"tokens": 16383, "unused": 1207, "least": 100, "under_least": 5021}
+    never = [{"id": 16380, "token": " solidgoldmagikarp<"}]
+    facts["vocabulary_use"] = use | {"unused_by_domain": dict.fromkeys(counts, 4321), "never": never}
     encode = step(
         "tokens.encode", {"eos": None}, {"tokenizer": tokenizer.fingerprint}, facts=facts, rows=sum(rows.values())
     )

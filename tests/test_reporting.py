@@ -212,6 +212,13 @@ def test_the_tables_carry_the_numbers_of_the_ledgers(tmp_path):
     assert f'<td class="num">{tokens:,}</td>' in html
 
 
+def test_tokens_that_never_come_are_counted_by_domain_and_listed(whole):
+    assert '<th scope="row">under 100 times</th><td class="num">5,021</td><td class="num">30.6 %</td>' in whole
+    assert '<th scope="row">never</th><td class="num">1,207</td><td class="num">7.4 %</td>' in whole
+    assert '<th scope="row">never in books</th><td class="num">4,321</td>' in whole
+    assert "solidgoldmagikarp&lt;" in whole
+
+
 def test_a_hundred_domains_still_make_a_page(tmp_path):
     html = told(tmp_path, road(tuple(f"domain-{i}" for i in range(100))))
     assert Checker(html).open == []

@@ -46,6 +46,7 @@ def tokens(evidence: Evidence) -> str:
         markup.tiles(_vocabulary(encode, train)),
         _fit(evidence, encode) if encode else "",
         _note(encode.facts.get("engine_note")) if encode else "",
+        _unused(evidence, encode) if encode else "",
         _sample(evidence, train) if train else "",
     )
 
@@ -79,6 +80,23 @@ def _fit(evidence: Evidence, encode: Told) -> str:
     head = ("domain", "documents", "text", "tokens", "bytes a token", "tokens a document")
     picture = grouped("Bytes of text a token, by domain", bars) if bars else ""
     return markup.figure(picture, "Bytes of text a token stands for: more is denser.") + markup.table(head, rows)
+
+
+def _unused(evidence: Evidence, encode: Told) -> str:
+    """Return which tokens of the vocabulary this corpus never has; nothing where it was not counted."""
+    use = mapping(encode.facts, "vocabulary_use")
+    if not use:
+        return ""
+    total, by_domain = use["tokens"], mapping(use, "unused_by_domain")
+    numbers = {f"under {use['least']} times": use["under_least"], "never": use["unused"]}
+    numbers |= {f"never in {domain}": by_domain[domain] for domain in evidence.ordered(by_domain)}
+    rows = [[name, number, numerals.share(number, total)] for name, number in numbers.items()]
+    never = [[repr(token["token"]), str(token["id"])] for token in use["never"]]
+    return (
+        markup.words(f"How often the {numerals.count(total)} tokens of the vocabulary come, added ones left out", "h3")
+        + markup.table(("come", "tokens", "of the vocabulary"), rows)
+        + markup.folded(f"The last {len(never)} by id that never come", markup.table(("token", "id"), never))
+    )
 
 
 def _note(said: Any) -> str:

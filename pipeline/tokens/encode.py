@@ -25,6 +25,7 @@ from pipeline.tokens.engine import Vocabulary
 from pipeline.tokens.format import token_dtype
 from pipeline.tokens.minimum import NAME as MINIMUM
 from pipeline.tokens.minimum import minimum_encoder
+from pipeline.tokens.vocabulary_use import vocabulary_use
 
 CHECKED_BYTES = 1 << 19
 CHECKED_SHARDS = 8
@@ -126,7 +127,7 @@ def check(params: EncodeParams, files: Mapping[str, Path]) -> None:
 
 
 def encode(step: Step, params: EncodeParams) -> None:
-    """Choose the engine, then encode shard by shard; nothing is held between batches."""
+    """Choose the engine, then encode shard by shard, nothing held between batches; then count the ids of it all."""
     path = step.file("tokenizer", "tokenizer.json")
     vocabulary = engine.vocabulary(path, params.eos)
     using, why = MINIMUM, ""
@@ -147,12 +148,13 @@ def encode(step: Step, params: EncodeParams) -> None:
         dtype=token_dtype(vocabulary.size).name,
         domains=tally.get("domains", {}),
         documents_by_length=by_length(tally),
+        vocabulary_use=vocabulary_use(step, path, vocabulary.size),
     )
 
 
 ENCODE = Stage(
     name="tokens.encode",
-    version=1,
+    version=2,
     params=EncodeParams,
     inputs=("documents", "tokenizer"),
     optional=("mask",),

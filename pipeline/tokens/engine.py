@@ -66,11 +66,24 @@ class ReferenceEncoder:
         return np.concatenate(parts) if parts else np.zeros(0, np.uint32), offsets
 
 
-@lru_cache(maxsize=4)
 def encoder(path: Path, eos: str, engine: str) -> Encoder:
-    """Return the tokenizer.json at `path` loaded by `engine`; once a process."""
+    """Return the tokenizer.json at `path` loaded by `engine`; once a process, unless the file is written anew."""
+    return _encoder(path, stamp(path), eos, engine)
+
+
+@lru_cache(maxsize=4)
+def _encoder(path: Path, _written: tuple[int, ...], eos: str, engine: str) -> Encoder:
     made = specification(path, eos)
     return FastEncoder(made) if engine == FAST else ReferenceEncoder(made)
+
+
+def stamp(path: Path) -> tuple[int, ...]:
+    """Return what differs once a file has been written anew; () where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def specification(path: Path, eos: str) -> str:

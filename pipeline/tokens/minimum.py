@@ -63,7 +63,11 @@ def words(specification: str) -> dict[int, bytes]:
     return {token: text for token, text in sorted(found.items()) if text}
 
 
-@lru_cache(maxsize=4)
 def minimum_encoder(path: Path) -> MinimumEncoder:
-    """Return the encoder of the tokenizer.json at `path`; once a process."""
+    """Return the encoder of the tokenizer.json at `path`; once a process, unless the file is written anew."""
+    return _encoder(path, engine.stamp(path))
+
+
+@lru_cache(maxsize=4)
+def _encoder(path: Path, _written: tuple[int, ...]) -> MinimumEncoder:
     return MinimumEncoder(engine.specification(path, ""))

@@ -137,7 +137,7 @@ def figures(
         **_fit(counts_V, sum(sizes.values()), sum(words.values()), ordinary, least),
         "domains": {d: _fit(c, sizes[d], words[d], ordinary, least) for d, c in counts_D.items()},
         "longest": _longest(names, counts_V),
-        "rare": [_shown(names.get(int(i), "")) for i in np.flatnonzero(rare)[-SHOWN:]],
+        "rare": [shown(names.get(int(i), "")) for i in np.flatnonzero(rare)[-SHOWN:]],
     }
 
 
@@ -233,10 +233,10 @@ def gini(costs: Sequence[float]) -> float:
 def _longest(names: Mapping[int, str], counts_V: np.ndarray) -> list[dict[str, Any]]:
     used = [int(token) for token in np.flatnonzero(counts_V)]
     long = sorted(used, key=lambda token: (-len(names.get(token, "")), token))[:SHOWN]
-    return [{"token": _shown(names.get(token, "")), "count": int(counts_V[token])} for token in long]
+    return [{"token": shown(names.get(token, "")), "count": int(counts_V[token])} for token in long]
 
 
-def _shown(name: str) -> str:
+def shown(name: str) -> str:
     """Return a token as text, where it is of bytes."""
     text = bytelevel.to_bytes(name)
     return name if text is None else text.decode(errors="replace")

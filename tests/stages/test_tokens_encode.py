@@ -1,5 +1,6 @@
 """Encoding: equal to Hugging Face `tokenizers`, blind to special tokens in text, honest about its engine."""
 
+import collections
 import json
 
 import pytest
@@ -92,9 +93,9 @@ def test_an_engine_that_differs_gives_way_and_the_manifest_says_so(tmp_path, tok
             return ids + (len(ids) > 90), offsets
 
     monkeypatch.setattr(engine, "FastEncoder", Wrong)
-    engine.encoder.cache_clear()
+    engine._encoder.cache_clear()
     other = encoded(tmp_path / "b", rows, tokenizer_file)
-    engine.encoder.cache_clear()
+    engine._encoder.cache_clear()
     assert other.manifest.facts["engine"] == "tokenizers"
     assert "fastokens differs from tokenizers on" in other.manifest.facts["engine_note"]
     assert read(other).equals(read(right))
@@ -105,9 +106,9 @@ def test_an_engine_that_cannot_load_the_tokenizer_gives_way(tmp_path, tokenizer_
         raise ValueError("unsupported normalizer")
 
     monkeypatch.setattr(engine, "FastEncoder", fail)
-    engine.encoder.cache_clear()
+    engine._encoder.cache_clear()
     facts = encoded(tmp_path, [some_documents(5)], tokenizer_file).manifest.facts
-    engine.encoder.cache_clear()
+    engine._encoder.cache_clear()
     assert facts["engine"] == "tokenizers"
     assert facts["engine_note"] == "fastokens cannot use this tokenizer: ValueError: unsupported normalizer"
 
@@ -167,3 +168,30 @@ def test_documents_without_text_to_encode_make_no_tokens(tmp_path, tokenizer_fil
     corpus = encoded(tmp_path, [some_documents(4), []], tokenizer_file, mask=[[False] * 4, []])
     assert read(corpus)["length"].to_pylist() == [0] * 4
     assert corpus.manifest.facts["domains"] == {}
+
+
+def test_the_manifest_tells_which_tokens_the_kept_documents_never_have(tmp_path, tokenizer_file):
+    rows = [*some_documents(40), ("zebra", "books")]
+    shards, keep = in_shards(rows, 3), [i % 5 > 0 for i in range(len(rows))]
+    masks = [keep[: len(shards[0])], keep[len(shards[0]) : -len(shards[2])], keep[-len(shards[2]) :]]
+    corpus = encoded(tmp_path, shards, tokenizer_file, mask=masks)
+    use = corpus.manifest.facts["vocabulary_use"]
+    hugging_face = Tokenizer.from_file(str(tokenizer_file))
+    counts, used = collections.Counter(), collections.defaultdict(set)
+    for (text, domain), kept in zip([row for shard in shards for row in shard], keep, strict=True):
+        ids = hugging_face.encode(text).ids if kept else []
+        counts.update(ids)
+        used[domain].update(ids)
+    ordinary = sorted(set(range(hugging_face.get_vocab_size())) - {0})
+    never = [token for token in ordinary if not counts[token]]
+    assert (use["tokens"], use["unused"]) == (len(ordinary), len(never))
+    assert use["under_least"] == sum(counts[token] < use["least"] for token in ordinary)
+    assert use["unused_by_domain"] == {domain: len(ordinary) - len(ids) for domain, ids in sorted(used.items()) if ids}
+    assert [token["id"] for token in use["never"]] == never[-100:]
+
+
+def test_a_corpus_of_no_kept_document_uses_no_token(tmp_path, tokenizer_file):
+    corpus = encoded(tmp_path, [some_documents(4)], tokenizer_file, mask=[[False] * 4])
+    use = corpus.manifest.facts["vocabulary_use"]
+    assert use["unused"] == use["under_least"] == use["tokens"]
+    assert use["unused_by_domain"] == {}

@@ -94,6 +94,16 @@ def test_texts_looked_at_do_not_depend_on_files(corpus, tmp_path):
     assert 20_000 <= sum(len(text) for texts in two.values() for text in texts) < 21_000
 
 
+@pytest.mark.parametrize("way", ["bpe", "minimum"])
+def test_a_tokenizer_written_anew_is_read_anew(tmp_path, way):
+    path, texts = tmp_path / "tokenizer.json", [text for text, _ in some_documents(50)]
+    tokens = []
+    for size in (262, 400):
+        train_tokenizer(texts, TrainParams(vocab_size=size)).save(str(path))
+        tokens.append(len(report.encoder(path, way, texts).encode(texts)[0]))
+    assert tokens[1] < 0.8 * tokens[0]
+
+
 def test_renyi_efficiency_and_gini_have_their_known_values():
     assert report.renyi_efficiency(np.full(8, 5)) == pytest.approx(1)
     assert report.renyi_efficiency(np.array([7, 0, 0])) == 0

@@ -1,0 +1,83 @@
+"""Which tokens of a vocabulary an encoded corpus has: counted from what `tokens.encode` wrote, as it is finished.
+
+V ids of the vocabulary, D domains of a batch, T tokens. The counts of a shard are too many numbers for its record, so
+the finished shards are read again, a group of them a task.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.corpus import DATA
+from pipeline.parquet import read_batches
+from pipeline.stage import Step
+from pipeline.tasks import LazySequence, Task
+from pipeline.tokens import report
+from pipeline.tokens.column import token_values
+from pipeline.tokens.format import token_dtype
+
+LEAST = 100
+"""A token that comes less often has hardly been trained on."""
+SHOWN = 100
+MAX_TASKS = 64
+"""Each returns arrays of V numbers, and those that come too early are held."""
+
+Use = tuple[np.ndarray, dict[str, np.ndarray]]
+"""(int64 [V], how often each id comes; by domain bool [V], whether it comes at all)."""
+
+
+def vocabulary_use(step: Step, path: Path, size: int) -> dict[str, Any]:
+    """Return how many tokens come never and under LEAST times, and the last of those that never do.
+
+    Added tokens, the special ones among them, are not counted: text never makes them.
+    """
+    names, ordinary = report.vocabulary(path)
+    ordinary_V = np.pad(ordinary, (0, max(0, size - len(ordinary))))[:size]  # a file may name ids it never gives
+    groups = min(MAX_TASKS, len(step.keys))
+    bounds = [len(step.keys) * place // groups for place in range(groups + 1)] if groups else [0]
+    todo = LazySequence(groups, lambda i: Task(f"use-{i}", payload=step.keys[bounds[i] : bounds[i + 1]]))
+    counts_V, domains = np.zeros(size, np.int64), dict[str, np.ndarray]()
+    for some_V, by_domain in step.foreman.collect(partial(use_of_shards, folder=step.root / DATA, size=size), todo):
+        counts_V += some_V
+        _merge(domains, by_domain)
+    unused = np.flatnonzero(ordinary_V & (counts_V == 0))
+    return {
+        "tokens": int(ordinary_V.sum()),
+        "unused": len(unused),
+        "least": LEAST,
+        "under_least": int((ordinary_V & (counts_V < LEAST)).sum()),
+        "unused_by_domain": {d: int((ordinary_V & ~used).sum()) for d, used in sorted(domains.items())},
+        "never": [{"id": int(token), "token": report.shown(names[int(token)])} for token in unused[-SHOWN:]],
+    }
+
+
+def use_of_shards(task: Task, *, folder: Path, size: int) -> Use:
+    """Return the use of a vocabulary of `size` ids in finished shards; the payload is their keys."""
+    keys: Sequence[str] = task.payload
+    counts_V, domains = np.zeros(size, np.int64), dict[str, np.ndarray]()
+    for key in keys:
+        for batch in read_batches(folder / f"{key}.parquet", ("domain", "tokens")):
+            some_V, by_domain = use_of(batch, size)
+            counts_V += some_V
+            _merge(domains, by_domain)
+    return counts_V, domains
+
+
+def use_of(batch: pa.RecordBatch, size: int) -> Use:
+    """Return the use of a vocabulary of `size` ids in one batch; a domain whose documents are all null uses nothing."""
+    named = batch["domain"].dictionary_encode()
+    ids_T, first, length = token_values(batch["tokens"], token_dtype(size))
+    ids_T = ids_T[first[0] :] if len(first) else ids_T
+    places_T = np.repeat(named.indices.to_numpy().astype(np.int64) * size, length) + ids_T
+    counts_DV = np.bincount(places_T, minlength=len(named.dictionary) * size).reshape(-1, size)
+    used = zip(named.dictionary.to_pylist(), counts_DV > 0, strict=True)
+    return counts_DV.sum(axis=0), {domain: used_V for domain, used_V in used if used_V.any()}
+
+
+def _merge(domains: dict[str, np.ndarray], more: dict[str, np.ndarray]) -> None:
+    for domain, used_V in more.items():
+        domains[domain] = domains[domain] | used_V if domain in domains else used_V
