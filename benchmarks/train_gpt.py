@@ -11,6 +11,7 @@ import argparse
 import json
 import math
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,8 +23,8 @@ from pipeline.tokens.loader import PackedDataset
 from pipeline.tokens.stream import IGNORE
 from pipeline.tokens.torch_dataset import Batch, TorchPackedDataset
 
-WIDTH, LAYERS, HEADS = 128, 4, 4
-LEARNING_RATE, WARM_UP_STEPS = 3e-3, 10
+WIDTH, LAYERS, HEADS = 64, 2, 2
+LEARNING_RATE, WARM_UP_STEPS = 5e-3, 10
 LINES = 20
 
 
@@ -91,22 +92,32 @@ class Curve:
             self.losses.clear()
 
 
-def train(dataset: TorchPackedDataset, model: GPT, seconds: float) -> Curve:
+def windows(batches: Iterable[Batch], context: int) -> Iterator[Batch]:
+    """Yield what a step learns: [B, context] of each batch from left to right, if there is anything to learn."""
+    names = ("tokens", "targets", "position_ids", "document_ids")
+    for batch in batches:
+        for start in range(0, batch["tokens"].shape[1], context):
+            if batch["loss_mask"][:, start : start + context].any():
+                yield {name: batch[name][:, start : start + context] for name in names}
+
+
+def train(steps: Iterable[Batch], model: GPT, seconds: float) -> Curve:
     """Return the curve of a training that takes so many seconds."""
-    optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, betas=(0.9, 0.95), weight_decay=0.1)
+    optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
     curve, start, read = Curve(seconds / LINES), time.perf_counter(), 0
-    for step, batch in enumerate(dataset):
+    for step, batch in enumerate(steps):
         elapsed = time.perf_counter() - start
         if elapsed >= seconds:
             break
         rise, fall = min(1.0, (step + 1) / WARM_UP_STEPS), 0.5 * (1 + math.cos(math.pi * elapsed / seconds))
         optimizer.param_groups[0]["lr"] = LEARNING_RATE * rise * max(0.1, fall)
-        loss = functional.cross_entropy(model(batch).flatten(0, 1), batch["targets"].flatten(), ignore_index=IGNORE)
+        targets = batch["targets"].flatten()
+        loss = functional.cross_entropy(model(batch).flatten(0, 1), targets, ignore_index=IGNORE)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        read += batch["tokens"].numel()
+        read += targets.numel()
         curve.add(loss.item(), time.perf_counter() - start, read)
     return curve
 
@@ -117,6 +128,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="packed sequences")
     parser.add_argument("--seconds", type=float, default=120, help="how long to train (default %(default)s)")
     parser.add_argument("--batch", type=int, default=1, help="sequences a step (default %(default)s)")
+    parser.add_argument("--context", type=int, default=512, help="tokens of them a step sees (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the order and of the weights (default %(default)s)")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     options = parser.parse_args()
@@ -125,7 +137,8 @@ def main() -> None:
     model = GPT(data.packed.vocab_size, data.sequence_length)
     size = sum(weight.numel() for weight in model.parameters())
     print(f"{len(data):,} sequences of {data.sequence_length:,} tokens; {size / 1e6:.1f} million weights")
-    curve = train(TorchPackedDataset(data, batch_size=options.batch), model, options.seconds)
+    steps = windows(TorchPackedDataset(data, batch_size=options.batch), options.context)
+    curve = train(steps, model, options.seconds)
     if options.json:
         print(json.dumps({"weights": size, "curve": curve.lines}))
 

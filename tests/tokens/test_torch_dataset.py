@@ -1,5 +1,7 @@
 """The torch IterableDataset: the order of one process, however many workers the DataLoader has."""
 
+import importlib.util
+import sys
 from itertools import islice, pairwise
 from pathlib import Path
 
@@ -121,3 +123,40 @@ def test_the_documented_block_mask_keeps_attention_within_documents(folder):
     assert batch["max_seqlen"].item() == max(b - a for a, b in pairwise(bounds))
     expected = torch.cat(alone, 2).transpose(1, 2).reshape(rows, length, 2, 16).transpose(1, 2)
     torch.testing.assert_close(found, expected)
+
+
+def example():
+    """The training that the guide to packing names."""
+    path = Path(__file__).parents[2] / "benchmarks/train_gpt.py"
+    spec = importlib.util.spec_from_file_location("train_gpt", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["train_gpt"] = module  # where dataclasses look for it
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_in_the_example_a_token_sees_its_own_document_only(folder):
+    """A segment has the logits that it has where it is alone."""
+    import torch
+
+    torch.manual_seed(0)
+    model = example().GPT(1000, 16, width=32, layers=2, heads=2).eval()
+    batch = {name: torch.from_numpy(a) for name, a in PackedDataset(folder).batch(np.array([0, 4, 11])).items()}
+    names = ("tokens", "position_ids", "document_ids")
+    with torch.no_grad():
+        found = model(batch).reshape(-1, 1000)
+        for start, end in pairwise(batch["cu_seqlens"].tolist()):
+            alone = model({name: batch[name].reshape(1, -1)[:, start:end] for name in names})
+            torch.testing.assert_close(found[start:end], alone[0])
+
+
+def test_the_example_learns(folder):
+    import torch
+
+    train_gpt = example()
+    torch.manual_seed(0)
+    batches = list(islice(train_gpt.TorchPackedDataset(folder, batch_size=4), 40))
+    model = train_gpt.GPT(1000, 16, width=32, layers=2, heads=2)
+    losses = train_gpt.train(train_gpt.windows(batches, 8), model, seconds=1e6).losses
+    assert len(losses) == 80
+    assert sum(losses[-10:]) < sum(losses[:10]) - 10
