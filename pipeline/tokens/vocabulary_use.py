@@ -39,7 +39,7 @@ def vocabulary_use(step: Step, path: Path, size: int) -> dict[str, Any]:
     ordinary_V = np.pad(ordinary, (0, max(0, size - len(ordinary))))[:size]  # a file may name ids it never gives
     groups = min(MAX_TASKS, len(step.keys))
     bounds = [len(step.keys) * place // groups for place in range(groups + 1)] if groups else [0]
-    todo = LazySequence(groups, lambda i: Task(f"use-{i}", payload=step.keys[bounds[i] : bounds[i + 1]]))
+    todo = LazySequence(groups, lambda i: Task(f"use-{i}", payload=tuple(step.keys[bounds[i] : bounds[i + 1]])))
     counts_V, domains = np.zeros(size, np.int64), dict[str, np.ndarray]()
     for some_V, by_domain in step.foreman.collect(partial(use_of_shards, folder=step.root / DATA, size=size), todo):
         counts_V += some_V

@@ -3,11 +3,12 @@
 import collections
 import json
 
+import numpy as np
 import pytest
 from tokenizers import Tokenizer, processors
 
 from pipeline.errors import ConfigError, StageError
-from pipeline.tokens import engine
+from pipeline.tokens import engine, vocabulary_use
 from pipeline.tokens.encode import ENCODE, EncodeParams
 from tests.conftest import read, run_stage, write_documents
 from tests.stages.masks import masked
@@ -170,7 +171,12 @@ def test_documents_without_text_to_encode_make_no_tokens(tmp_path, tokenizer_fil
     assert corpus.manifest.facts["domains"] == {}
 
 
-def test_the_manifest_tells_which_tokens_the_kept_documents_never_have(tmp_path, tokenizer_file):
+@pytest.mark.parametrize("most_tasks", [2, 64])
+def test_the_manifest_tells_which_tokens_the_kept_documents_never_have(
+    tmp_path, tokenizer_file, monkeypatch, most_tasks
+):
+    monkeypatch.setattr(vocabulary_use, "MAX_TASKS", most_tasks)
+    monkeypatch.setattr(vocabulary_use, "LEAST", 2)
     rows = [*some_documents(40), ("zebra", "books")]
     shards, keep = in_shards(rows, 3), [i % 5 > 0 for i in range(len(rows))]
     masks = [keep[: len(shards[0])], keep[len(shards[0]) : -len(shards[2])], keep[-len(shards[2]) :]]
@@ -185,7 +191,9 @@ def test_the_manifest_tells_which_tokens_the_kept_documents_never_have(tmp_path,
     ordinary = sorted(set(range(hugging_face.get_vocab_size())) - {0})
     never = [token for token in ordinary if not counts[token]]
     assert (use["tokens"], use["unused"]) == (len(ordinary), len(never))
-    assert use["under_least"] == sum(counts[token] < use["least"] for token in ordinary)
+    assert use["under_least"] == sum(counts[token] < 2 for token in ordinary)
+    assert 1 in counts.values()
+    assert 2 in counts.values()
     assert use["unused_by_domain"] == {domain: len(ordinary) - len(ids) for domain, ids in sorted(used.items()) if ids}
     assert [token["id"] for token in use["never"]] == never[-100:]
 
@@ -195,3 +203,11 @@ def test_a_corpus_of_no_kept_document_uses_no_token(tmp_path, tokenizer_file):
     use = corpus.manifest.facts["vocabulary_use"]
     assert use["unused"] == use["under_least"] == use["tokens"]
     assert use["unused_by_domain"] == {}
+
+
+def test_a_part_of_a_batch_uses_the_tokens_of_its_own_documents(tmp_path, tokenizer_file):
+    corpus = encoded(tmp_path, [some_documents(9)], tokenizer_file)
+    batch, size = read(corpus).combine_chunks().to_batches()[0], corpus.manifest.facts["vocab_size"]
+    counts, _ = vocabulary_use.use_of(batch.slice(3, 4), size)
+    expected = [token for tokens in token_lists(corpus)[3:7] for token in tokens]
+    assert counts.tolist() == np.bincount(expected, minlength=size).tolist()
