@@ -3,6 +3,7 @@
     python benchmarks/loader.py [--rows 65536] [--length 2048] [--batch 32] [--json]
 
 Sequences are made here: random tokens, documents of 50 to L tokens, 16 parts. `tokens` reads the rows of a batch alone,
+`mixed tokens` those of a mixture of two folders,
 `batch` makes everything a trainer wants (targets, mask, positions, document ids, bounds; int64), `item` the same row by
 row. Beside them what the flat-file trainers do (nanoGPT's get_batch): random offsets into one memory-mapped uint16
 file, no documents, no order, no state; and `copy`, the plain copying of the same rows in file order.
@@ -20,9 +21,17 @@ from harness import arguments, finish, interleaved, median, table
 
 from pipeline.tokens.format import SEGMENT, write_part
 from pipeline.tokens.loader import PackedDataset
+from pipeline.tokens.mixed import MixedDataset
 
 PARTS = 16
-TOKENS = {"tokens": 1 << 28, "batch": 1 << 25, "item": 1 << 23, "flat file": 1 << 26, "copy in file order": 1 << 28}
+TOKENS = {
+    "tokens": 1 << 28,
+    "mixed tokens": 1 << 28,
+    "batch": 1 << 25,
+    "item": 1 << 23,
+    "flat file": 1 << 26,
+    "copy in file order": 1 << 28,
+}
 """How many tokens each way reads: about a second's worth, since CPU time is counted in steps of 10 ms."""
 
 
@@ -71,6 +80,7 @@ def figures(root: Path, options: Any) -> dict[str, Any]:
     """Return millions of tokens a CPU second of every way to read, and the time to go on at a far step."""
     length, size = options.length, options.batch
     dataset = PackedDataset(root, seed=1, epochs=None)
+    mixed = MixedDataset({"a": root, "b": root}, weights={"a": 0.7, "b": 0.3}, seed=1)
     flat = np.memmap(root / "data/part-00000.rows.npy", np.uint16, "r", 128)
     batches = {name: tokens // (size * length) for name, tokens in TOKENS.items()}
     offsets = np.random.default_rng(1).integers(0, len(flat) - length - 1, (batches["flat file"], size))
@@ -78,6 +88,10 @@ def figures(root: Path, options: Any) -> dict[str, Any]:
     def tokens() -> None:
         for rows in islice(dataset.steps(size), batches["tokens"]):
             dataset.tokens(rows)
+
+    def mixed_tokens() -> None:
+        for rows in islice(mixed.steps(size), batches["mixed tokens"]):
+            mixed.tokens(rows)
 
     def batch() -> None:
         for _ in islice(dataset.batches(size), batches["batch"]):
@@ -96,7 +110,14 @@ def figures(root: Path, options: Any) -> dict[str, Any]:
         for step in range(batches["copy in file order"]):
             dataset.tokens(np.arange(step * size, (step + 1) * size) % len(dataset))
 
-    ways = {"tokens": tokens, "batch": batch, "item": item, "flat file": flat_file, "copy in file order": copy}
+    ways = {
+        "tokens": tokens,
+        "mixed tokens": mixed_tokens,
+        "batch": batch,
+        "item": item,
+        "flat file": flat_file,
+        "copy in file order": copy,
+    }
     tokens()
     samples = interleaved(ways, options.repeats)
     return {
