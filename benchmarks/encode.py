@@ -113,7 +113,7 @@ def whole_stage(path: Path, texts: dict[str, list[str]], repeats: int) -> dict[s
         corpus = documents_of(Path(folder, "documents"), texts)
 
         def stage() -> None:
-            engine.encoder.cache_clear()
+            engine._encoder.cache_clear()
             root = Path(folder, f"tokens-{next(numbers)}")
             foreman = Foreman("tokens.encode", root, LocalRunner(1))
             identities = {"documents": "bench", "tokenizer": "bench"}
