@@ -1,7 +1,7 @@
 """What is said of every position of a batch: equal to its twin, to the dtype."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.kernels.row_arrays import IGNORE, row_arrays
@@ -50,7 +50,6 @@ def found(length, rows, *, restart, weighted):
 
 
 @given(packed(), st.booleans(), st.booleans())
-@settings(deadline=None)
 def test_every_array_is_that_of_the_slow_twin(batch, restart, weighted):
     length, rows = batch
     arrays, expected = found(length, rows, restart=restart, weighted=weighted), twin.row_arrays(rows, restart)
