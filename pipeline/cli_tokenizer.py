@@ -3,9 +3,12 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from pipeline.tokens.report import Source
 
 PATH = click.Path(path_type=Path)
 
@@ -21,7 +24,14 @@ def tokenizer() -> None:
 
 @tokenizer.command()
 @click.argument("tokenizers", type=PATH, nargs=-1, required=True)
-@click.option("--on", "paths", type=PATH, multiple=True, required=True, help="Parquet, a folder of it, or a build.")
+@click.option(
+    "--on",
+    "paths",
+    type=PATH,
+    multiple=True,
+    required=True,
+    help="Parquet, a folder of it, or a build: of it, the documents that it keeps.",
+)
 @click.option("--parallel", type=PATH, help="The same sentences in several languages: one column a language.")
 @click.option("--text", default="text", show_default=True, help="The column of text.")
 @click.option("--domain", default="domain", show_default=True, help="The column of domains or languages.")
@@ -48,7 +58,7 @@ def report(
 
     sentences = tables.read(parallel) if parallel else None
     files = [_tokenizer(path) for path in tokenizers]
-    texts = figures.texts_of(_parquet(paths), figures.Columns(text, domain), mb * 1_000_000)
+    texts = figures.texts_of(_sources(paths), figures.Columns(text, domain), mb * 1_000_000)
     told = figures.report(files, texts, sentences, least)
     if machine:
         click.echo(json.dumps(told, ensure_ascii=False))
@@ -105,19 +115,24 @@ def _tokenizer(path: Path) -> Path:
     raise ConfigError(f"{path} holds no tokenizer.json, and no build; name a tokenizer.json")
 
 
-def _parquet(paths: Sequence[Path]) -> list[Path]:
-    """Return the Parquet files that are meant; of a build, those of its documents as ingested."""
-    from pipeline import records
+def _sources(paths: Sequence[Path]) -> "list[Source]":
+    """Return the Parquet files that are meant; of a build, those of the documents it keeps, with their masks."""
+    from pipeline import builds, kept, records
     from pipeline.errors import ConfigError
+    from pipeline.tokens.report import Source
 
-    found: list[Path] = []
+    found: list[Source] = []
     for path in paths:
+        if not path.exists():
+            raise ConfigError(f"there is nothing at {path} (looked in {Path.cwd()})")
         if (path / records.BUILD).exists():
-            found += records.corpus_of(path, "ingest").paths()
+            documents, mask = kept.kept(builds.open_build(path))
+            shards = documents.manifest.shards
+            found += [Source(documents.path(shard), mask.path(shard) if mask else None) for shard in shards]
         elif path.is_dir():
-            found += sorted(path.rglob("*.parquet"))
+            found += [Source(file) for file in sorted(path.rglob("*.parquet"))]
         else:
-            found.append(path)
+            found.append(Source(path))
     if not found:
         raise ConfigError(f"no Parquet file in {', '.join(map(str, paths))}")
     return found

@@ -85,13 +85,17 @@ def test_premiums_are_tokens_over_those_of_english(corpus, tokenizers):
     )
 
 
+def sources(*paths):
+    return [report.Source(path) for path in paths]
+
+
 def test_texts_looked_at_do_not_depend_on_files(corpus, tmp_path):
     (tmp_path / "one").mkdir()
     both = pa.concat_tables([pq.read_table(corpus / "b.parquet"), pq.read_table(corpus / "a.parquet")])
     pq.write_table(both, tmp_path / "one" / "all.parquet")
-    two = report.texts_of([corpus / "a.parquet", corpus / "b.parquet"], report.Columns(), 20_000)
-    assert report.texts_of([tmp_path / "one" / "all.parquet"], report.Columns(), 20_000) == two
-    assert 20_000 <= sum(len(text) for texts in two.values() for text in texts) < 21_000
+    two = report.texts_of(sources(corpus / "a.parquet", corpus / "b.parquet"), report.Columns(), 20_000)
+    assert report.texts_of(sources(tmp_path / "one" / "all.parquet"), report.Columns(), 20_000) == two
+    assert 20_000 <= sum(len(text.encode()) for texts in two.values() for text in texts) < 21_000
 
 
 @pytest.mark.parametrize("way", ["bpe", "minimum"])
