@@ -1,7 +1,8 @@
 """The verbs `corpusmill tokenizer ...`. What is heavy is imported by the verb that needs it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,11 @@ def tokenizer() -> None:
     required=True,
     help="Parquet, a folder of it, or a build: of it, the documents that it keeps.",
 )
-@click.option("--parallel", type=PATH, help="The same sentences in several languages: one column a language.")
+@click.option(
+    "--parallel",
+    type=PATH,
+    help="The same sentences in several languages: one column a language, rows that lack one left out.",
+)
 @click.option("--text", default="text", show_default=True, help="The column of text.")
 @click.option("--domain", default="domain", show_default=True, help="The column of domains or languages.")
 @click.option("--mb", type=click.IntRange(1), default=20, show_default=True, help="How much text is looked at.")
@@ -70,34 +75,45 @@ def _print(told: Mapping[str, Any], least: int) -> None:
     from pipeline.screen import print_table
 
     rows = told["rows"]
-    named = [(row["tokenizer"], row["segmentation"]) for row in rows]
+    documents, size = sum(told["documents"].values()), sum(told["bytes"].values())
+    click.echo(f"{documents:,} documents, {size / 1e6:,.1f} MB of text, domains: {', '.join(told['bytes'])}")
+    if "sentences" in told:
+        click.echo(f"{told['sentences']:,} parallel sentences, the same in every language")
+    numbers = {path: place + 1 for place, path in enumerate(dict.fromkeys(row["tokenizer"] for row in rows))}
+    for path, number in numbers.items():
+        click.echo(f"{number}  {path}")
+    names = [f"{numbers[row['tokenizer']]} {row['segmentation']}" for row in rows]
     head = ("vocabulary", "bytes/token", "tokens/word", "Renyi", "unused", f"under {least}")
     cells = [
-        (*name, r["vocabulary"], *_numbers(r), r["unused"], r["under_trained"])
-        for name, r in zip(named, rows, strict=True)
+        (name, r["vocabulary"], *_numbers(r), r["unused"], r["under_trained"])
+        for name, r in zip(names, rows, strict=True)
     ]
-    print_table(("tokenizer", "by", *head), cells, right=head)
-    for title, field in (("bytes/token", "bytes_a_token"), ("tokens/word", "fertility"), ("unused", "unused")):
-        click.echo(title)
-        domains = list(told["bytes"])
-        by_domain = [[r["domains"][d][field] for d in domains] for r in rows]
-        print_table(("tokenizer", "by", *domains), _beside(named, by_domain), right=domains)
+    print_table(("", *head), cells, right=head)
+    by_domain = {
+        title: {domain: [row["domains"][domain][field] for row in rows] for domain in told["bytes"]}
+        for title, field in (("bytes/token", "bytes_a_token"), ("tokens/word", "fertility"), ("unused", "unused"))
+    }
     if "premiums" in rows[0]:
-        click.echo(f"premium over {rows[0]['reference']} on the same sentences")
-        languages = [*rows[0]["premiums"], "Gini"]
-        paid = [[*r["premiums"].values(), r["gini"]] for r in rows]
-        print_table(("tokenizer", "by", *languages), _beside(named, paid), right=languages)
-    for (path, way), row in zip(named, rows, strict=True):
-        click.echo(f"{path} ({way}): longest {' '.join(repr(t['token'][:40]) for t in row['longest'][:5])}")
+        title = f"premium over {rows[0]['reference']}"
+        by_domain[title] = {language: [row["premiums"][language] for row in rows] for language in rows[0]["premiums"]}
+        by_domain[title]["(Gini)"] = [row["gini"] for row in rows]
+    for title, values in by_domain.items():
+        print_table((title, *names), [(name, *map(_shown, some)) for name, some in values.items()], right=names)
+    for name, row in zip(names, rows, strict=True):
+        click.echo(f"{name}, longest: {_listed(token['token'] for token in row['longest'])}")
+        click.echo(f"{name}, last of those under {least}: {_listed(reversed(row['rare']))}")
 
 
 def _numbers(row: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(f"{row[name]:.3f}" for name in ("bytes_a_token", "fertility", "renyi_efficiency"))
 
 
-def _beside(named: Sequence[tuple[str, str]], values: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
-    shown = ((v if isinstance(v, int) else f"{v:.3f}" for v in row) for row in values)
-    return [(*name, *row) for name, row in zip(named, shown, strict=True)]
+def _shown(value: float) -> int | str:
+    return value if isinstance(value, int) else f"{value:.3f}"
+
+
+def _listed(tokens: Iterable[str]) -> str:
+    return " ".join(repr(token[:40]) for token in islice(tokens, 5)) or "none"
 
 
 def _tokenizer(path: Path) -> Path:

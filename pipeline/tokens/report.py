@@ -27,6 +27,8 @@ HELD_AT_MOST = 4
 """Texts are cut back to the size asked for when they are so many times larger."""
 AT_ONCE = 4 << 20
 NO_EOS = ""
+TEXTS = (pa.string(), pa.large_string(), pa.string_view(), pa.binary(), pa.large_binary())
+"""Types of a column of texts; bytes are texts if they are UTF-8."""
 
 Texts = dict[str, list[str]]
 
@@ -103,6 +105,11 @@ def _names(path: Path, columns: Columns) -> tuple[str, ...]:
     schema = pq.read_schema(path)
     if columns.text not in schema.names:
         raise DataError(f"{path} has no column {columns.text!r}; it has {', '.join(schema.names)}. Name it by --text")
+    kind = schema.field(columns.text).type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if kind not in TEXTS:
+        raise DataError(f"{path}: column {columns.text!r} holds {kind}, not text. Name the column of texts by --text")
     return tuple(dict.fromkeys(name for name in (columns.text, columns.domain) if name in schema.names))
 
 
@@ -132,7 +139,8 @@ def report(
         for path in files
         for way in ways(path)
     ]
-    return {"bytes": sizes, "words": words, "documents": {d: len(t) for d, t in texts.items()}, "rows": rows}
+    told = {"bytes": sizes, "words": words, "documents": {d: len(t) for d, t in texts.items()}, "rows": rows}
+    return told | ({"sentences": len(next(iter(sentences.values())))} if sentences else {})
 
 
 def ways(path: Path) -> list[str]:
