@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from tokenizers import Tokenizer, models
 
 from pipeline.errors import ConfigError, DataError
-from pipeline.tokens import engine, split
+from pipeline.tokens import split
 from pipeline.tokens.bytelevel import to_bytes
 from pipeline.tokens.encode import ENCODE, EncodeParams
 from pipeline.tokens.train import TRAIN, TrainParams, check, train_parity, train_tokenizer
@@ -87,13 +87,6 @@ def test_any_text_comes_back_from_its_tokens(super_tokenizer, kind, text):
         tokenizer = Tokenizer.from_str(train_tokenizer(["the other"], TrainParams(vocab_size=262)).to_str())
     tokenizer.encode_special_tokens = True
     assert tokenizer.decode(tokenizer.encode(text).ids, skip_special_tokens=False) == text
-
-
-def test_the_engines_agree_on_superwords_or_the_slow_one_is_taken(super_tokenizer, tmp_path):
-    super_tokenizer.save(str(tmp_path / "tokenizer.json"))
-    texts = [text for text, _ in prose(50, seed=3)]
-    using, why = engine.choose(tmp_path / "tokenizer.json", "<|endoftext|>", texts)
-    assert (using == engine.FAST) == (why == "")
 
 
 EN, RU = (
