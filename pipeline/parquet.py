@@ -26,7 +26,7 @@ _DICTIONARY = {"domain", "reason"}
 _SORTED = {"key"}
 """Columns that rise from row to row: the differences are what is written."""
 _PLAIN = {"tokens"}
-"""Columns left uncompressed: Zstandard takes off half of token ids, and a third of the time that encoding them takes."""
+"""Columns left uncompressed: Zstandard halves token ids, in a third of the time that encoding them takes."""
 
 
 class ShardWriter:
