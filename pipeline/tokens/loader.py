@@ -66,7 +66,7 @@ class PackedDataset(Stream):
         super().__init__(seed, rank, world_size, positions)
         if epochs is not None and epochs < 1:
             raise ValueError(f"epochs is {epochs}; give 1 or more, or None to iterate for ever")
-        self.packed = read_packed(path)
+        self.packed = _packed(path)
         self.shuffle, self.epochs = shuffle, epochs
         self._first_row = np.cumsum([0, *(part.rows for part in self.packed.parts)])
         self._open: OrderedDict[int, Opened] = OrderedDict()
@@ -158,3 +158,11 @@ class PackedDataset(Stream):
     def __getstate__(self) -> dict[str, Any]:
         """Leave the mapped files behind: a process that gets this dataset maps its own."""
         return self.__dict__ | {"_open": OrderedDict()}
+
+
+def _packed(path: Path | str) -> Packed:
+    if "://" not in str(path):
+        return read_packed(Path(path))
+    from pipeline.tokens import remote  # a trainer on local files needs none of it
+
+    return remote.read_packed(str(path))
