@@ -148,6 +148,8 @@ class Stream(ABC):
     def batch(self, rows: np.ndarray) -> Item:
         """Return B rows at once: [B, L] arrays; cu_seqlens and max_seqlen are of the flattened B * L positions.
 
+        tokens, targets and position_ids lie in one block of memory: who keeps one of them keeps all three.
+
         Raises:
             DataError: the segments of a row do not fill it.
         """
