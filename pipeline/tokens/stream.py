@@ -19,8 +19,8 @@ from pipeline.tokens.format import PADDING, SEGMENT, Packed
 
 Item = dict[str, np.ndarray]
 Positions = Literal["restart", "continue"]
-FLAT = ("cu_seqlens", "max_seqlen")
-"""What is said of all positions of a batch together."""
+ITEM_TOKENS = 1 << 16
+"""How many positions of items are made together."""
 LOOKAHEAD = 1024
 
 
@@ -131,14 +131,24 @@ class Stream(ABC):
         """Return the item of one row, by its place in the files."""
         if not -len(self) <= row < len(self):
             raise IndexError(f"row {row} of {len(self):,}")
-        return self._item(np.array([row % len(self)]))
+        return self._items(np.array([row % len(self)]))[0]
 
-    def _item(self, rows: np.ndarray) -> Item:
-        """Return the batch of one row without its first axis."""
-        return {name: array if name in FLAT else array[0] for name, array in self.batch(rows).items()}
+    def _items(self, rows: np.ndarray) -> list[Item]:
+        """Return the items of rows, views of their batch."""
+        batch = self.batch(rows)
+        bounds, _ = batch.pop("cu_seqlens"), batch.pop("max_seqlen")
+        cuts = bounds.searchsorted(self.sequence_length * np.arange(len(rows) + 1))
+        longest = np.maximum.reduceat(bounds[1:] - bounds[:-1], cuts[:-1])
+        items = [dict(zip(batch, arrays, strict=True)) for arrays in zip(*batch.values(), strict=True)]
+        for i, (item, first, behind) in enumerate(zip(items, cuts[:-1].tolist(), cuts[1:].tolist(), strict=True)):
+            item["cu_seqlens"] = bounds[first : behind + 1] - bounds[first]
+            item["max_seqlen"] = longest[i : i + 1].reshape(())
+        return items
 
     def batch(self, rows: np.ndarray) -> Item:
         """Return B rows at once: [B, L] arrays; cu_seqlens and max_seqlen are of the flattened B * L positions.
+
+        tokens, targets and position_ids lie in one block of memory: who keeps one of them keeps all three.
 
         Raises:
             DataError: the segments of a row do not fill it.
@@ -171,8 +181,20 @@ class Stream(ABC):
         )
 
     def __iter__(self) -> Iterator[Item]:
-        """Yield this rank's items from where the state stands to the end of the last pass."""
-        return (self._item(rows) for rows in self.steps(1))
+        """Yield this rank's items from where the state stands to the end of the last pass.
+
+        Some are made together: whoever keeps few of many items copies them, since each keeps all of those in memory.
+        """
+        together, stride, end = max(1, ITEM_TOKENS // self.sequence_length), self.world_size, self._end()
+        made: list[Item] = []
+        begun = 0
+        for _ in self.steps(1):
+            at, rest = divmod(self.consumed - begun, stride)
+            if rest or not 0 <= at < len(made):  # all are given out, or another state has been loaded
+                begun, at = self.consumed, 0
+                count = together if end is None else min(together, 1 + (end - begun) // stride)
+                made = self._items(self.rows_at(begun - stride + self.rank + stride * np.arange(count)))
+            yield made[at]
 
     def batches(self, batch_size: int) -> Iterator[Item]:
         """Yield this rank's items in batches, see `batch`; an incomplete last batch is skipped.

@@ -2,7 +2,7 @@
 
 Use it with `DataLoader(dataset, batch_size=None, num_workers=k)`: the dataset makes the batches, worker i of k makes
 the batches i, i + k, ..., and the DataLoader takes them in turn, so the order is that of one process whatever k is.
-Every batch is a dict of contiguous tensors, so `pin_memory=True` and `tensor.to(device, non_blocking=True)` do theirs.
+Every batch is a dict of contiguous tensors, which is what `pin_memory=True` asks for before it copies them for a GPU.
 """
 
 import copy

@@ -198,6 +198,29 @@ def test_a_state_loaded_while_iterating_takes_hold_at_once(folder):
     assert next(items)["tokens"].tolist() == first
 
 
+@pytest.mark.parametrize("together", [1, 4, 1000])
+def test_items_made_together_are_those_of_their_rows(folder, monkeypatch, together):
+    monkeypatch.setattr("pipeline.tokens.stream.ITEM_TOKENS", 16 * together)
+    dataset = PackedDataset(folder[0], seed=6, rank=1, world_size=2, epochs=3)
+    rows = [int(row) for (row,) in PackedDataset(folder[0], seed=6, rank=1, world_size=2, epochs=3).steps(1)]
+    assert len(rows) == 31  # 63, two a step
+    for row, item in zip(rows, dataset, strict=True):
+        alone = dataset[row]
+        assert {n: (a.dtype, a.tolist()) for n, a in item.items()} == {
+            n: (a.dtype, a.tolist()) for n, a in alone.items()
+        }
+
+
+def test_a_state_loaded_amid_items_made_together_goes_on_there(folder, monkeypatch):
+    monkeypatch.setattr("pipeline.tokens.stream.ITEM_TOKENS", 16 * 5)
+    alone = stream(PackedDataset(folder[0], seed=5, epochs=None), 80)
+    dataset = PackedDataset(folder[0], seed=5, rank=1, world_size=2, epochs=None)
+    items = iter(dataset)
+    for start in (6, 0, 1, 57, 55, 20, 20, 24):
+        dataset.load_state_dict(dataset.state_dict() | {"consumed": start})
+        assert [tuple(next(items)["tokens"].tolist()) for _ in range(3)] == alone[start + 1 : start + 7 : 2]
+
+
 def test_a_batch_of_a_rank_is_its_next_items(folder):
     one, many = (PackedDataset(folder[0], rank=1, world_size=2, epochs=2) for _ in range(2))
     batches = [batch["tokens"].tolist() for batch in many.batches(4)]

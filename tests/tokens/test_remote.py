@@ -80,6 +80,12 @@ def test_only_what_the_steps_read_is_fetched_and_once(folder, fetched, monkeypat
     assert len(fetched) == len(set(fetched)) == 3 * 20 + 3  # tokens, segments, weights of rows; offsets of parts
 
 
+def test_items_fetch_what_their_pass_holds_and_once(folder, fetched):
+    assert sum(1 for _ in PackedDataset(URL, seed=1, rank=1, world_size=2)) == 10
+    rows = [one for one in fetched if ".rows." in one[0]]
+    assert len(rows) == len(set(rows)) == 10
+
+
 def test_workers_fetch_their_own_steps_alone(folder, fetched):
     for worker in range(3):
         dataset = PackedDataset(URL, seed=1)

@@ -85,7 +85,10 @@ def test_a_mixture_is_read_in_the_order_of_one_process(folder, workers):
 
 
 def test_batches_can_be_pinned_as_they_are(folder):
-    """Pinning itself needs a GPU; what it needs of a batch is a dict of contiguous tensors."""
+    """Pinning itself needs a GPU; what it needs of a batch is a dict of contiguous tensors.
+
+    A worker sends the memory behind each: that of the tensor alone, though some share a block of numpy's.
+    """
     import torch
 
     from pipeline.tokens.torch_dataset import TorchPackedDataset
@@ -94,6 +97,26 @@ def test_batches_can_be_pinned_as_they_are(folder):
     assert type(batch) is dict
     assert all(tensor.is_contiguous() for tensor in batch.values())
     assert {batch[name].dtype for name in ("tokens", "targets", "position_ids")} == {torch.int64}
+    assert all(tensor.untyped_storage().nbytes() == tensor.nbytes for tensor in batch.values())
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_where_nothing_can_be_pinned_the_same_batches_come_with_a_warning(folder, workers):
+    import torch
+    from torch.utils.data import DataLoader
+
+    from pipeline.tokens.torch_dataset import TorchPackedDataset
+
+    if torch.accelerator.is_available():
+        pytest.skip("an accelerator is here")
+    dataset = TorchPackedDataset(folder, batch_size=3, epochs=1)
+    with pytest.warns(UserWarning, match="no accelerator is found"):
+        batches = list(DataLoader(dataset, batch_size=None, num_workers=workers, pin_memory=True))
+    whole = list(PackedDataset(folder).batches(3))
+    assert [{name: t.tolist() for name, t in batch.items()} for batch in batches] == [
+        {name: a.tolist() for name, a in batch.items()} for batch in whole
+    ]
+    assert not any(tensor.is_pinned() for batch in batches for tensor in batch.values())
 
 
 def documented():
