@@ -1,11 +1,15 @@
 """The verbs `corpusmill tokenizer ...`. What is heavy is imported by the verb that needs it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from pipeline.tokens.report import Source
 
 PATH = click.Path(path_type=Path)
 
@@ -21,8 +25,19 @@ def tokenizer() -> None:
 
 @tokenizer.command()
 @click.argument("tokenizers", type=PATH, nargs=-1, required=True)
-@click.option("--on", "paths", type=PATH, multiple=True, required=True, help="Parquet, a folder of it, or a build.")
-@click.option("--parallel", type=PATH, help="The same sentences in several languages: one column a language.")
+@click.option(
+    "--on",
+    "paths",
+    type=PATH,
+    multiple=True,
+    required=True,
+    help="Parquet, a folder of it, or a build: of it, the documents that it keeps.",
+)
+@click.option(
+    "--parallel",
+    type=PATH,
+    help="The same sentences in several languages: one column a language, rows that lack one left out.",
+)
 @click.option("--text", default="text", show_default=True, help="The column of text.")
 @click.option("--domain", default="domain", show_default=True, help="The column of domains or languages.")
 @click.option("--mb", type=click.IntRange(1), default=20, show_default=True, help="How much text is looked at.")
@@ -48,7 +63,7 @@ def report(
 
     sentences = tables.read(parallel) if parallel else None
     files = [_tokenizer(path) for path in tokenizers]
-    texts = figures.texts_of(_parquet(paths), figures.Columns(text, domain), mb * 1_000_000)
+    texts = figures.texts_of(_sources(paths), figures.Columns(text, domain), mb * 1_000_000)
     told = figures.report(files, texts, sentences, least)
     if machine:
         click.echo(json.dumps(told, ensure_ascii=False))
@@ -60,34 +75,45 @@ def _print(told: Mapping[str, Any], least: int) -> None:
     from pipeline.screen import print_table
 
     rows = told["rows"]
-    named = [(row["tokenizer"], row["segmentation"]) for row in rows]
+    documents, size = sum(told["documents"].values()), sum(told["bytes"].values())
+    click.echo(f"{documents:,} documents, {size / 1e6:,.1f} MB of text, domains: {', '.join(told['bytes'])}")
+    if "sentences" in told:
+        click.echo(f"{told['sentences']:,} parallel sentences, the same in every language")
+    numbers = {path: place + 1 for place, path in enumerate(dict.fromkeys(row["tokenizer"] for row in rows))}
+    for path, number in numbers.items():
+        click.echo(f"{number}  {path}")
+    names = [f"{numbers[row['tokenizer']]} {row['segmentation']}" for row in rows]
     head = ("vocabulary", "bytes/token", "tokens/word", "Renyi", "unused", f"under {least}")
     cells = [
-        (*name, r["vocabulary"], *_numbers(r), r["unused"], r["under_trained"])
-        for name, r in zip(named, rows, strict=True)
+        (name, r["vocabulary"], *_numbers(r), r["unused"], r["under_trained"])
+        for name, r in zip(names, rows, strict=True)
     ]
-    print_table(("tokenizer", "by", *head), cells, right=head)
-    for title, field in (("bytes/token", "bytes_a_token"), ("tokens/word", "fertility"), ("unused", "unused")):
-        click.echo(title)
-        domains = list(told["bytes"])
-        by_domain = [[r["domains"][d][field] for d in domains] for r in rows]
-        print_table(("tokenizer", "by", *domains), _beside(named, by_domain), right=domains)
+    print_table(("", *head), cells, right=head)
+    by_domain = {
+        title: {domain: [row["domains"][domain][field] for row in rows] for domain in told["bytes"]}
+        for title, field in (("bytes/token", "bytes_a_token"), ("tokens/word", "fertility"), ("unused", "unused"))
+    }
     if "premiums" in rows[0]:
-        click.echo(f"premium over {rows[0]['reference']} on the same sentences")
-        languages = [*rows[0]["premiums"], "Gini"]
-        paid = [[*r["premiums"].values(), r["gini"]] for r in rows]
-        print_table(("tokenizer", "by", *languages), _beside(named, paid), right=languages)
-    for (path, way), row in zip(named, rows, strict=True):
-        click.echo(f"{path} ({way}): longest {' '.join(repr(t['token'][:40]) for t in row['longest'][:5])}")
+        title = f"premium over {rows[0]['reference']}"
+        by_domain[title] = {language: [row["premiums"][language] for row in rows] for language in rows[0]["premiums"]}
+        by_domain[title]["(Gini)"] = [row["gini"] for row in rows]
+    for title, values in by_domain.items():
+        print_table((title, *names), [(name, *map(_shown, some)) for name, some in values.items()], right=names)
+    for name, row in zip(names, rows, strict=True):
+        click.echo(f"{name}, longest: {_listed(token['token'] for token in row['longest'])}")
+        click.echo(f"{name}, last of those under {least}: {_listed(reversed(row['rare']))}")
 
 
 def _numbers(row: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(f"{row[name]:.3f}" for name in ("bytes_a_token", "fertility", "renyi_efficiency"))
 
 
-def _beside(named: Sequence[tuple[str, str]], values: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
-    shown = ((v if isinstance(v, int) else f"{v:.3f}" for v in row) for row in values)
-    return [(*name, *row) for name, row in zip(named, shown, strict=True)]
+def _shown(value: float) -> int | str:
+    return value if isinstance(value, int) else f"{value:.3f}"
+
+
+def _listed(tokens: Iterable[str]) -> str:
+    return " ".join(repr(token[:40]) for token in islice(tokens, 5)) or "none"
 
 
 def _tokenizer(path: Path) -> Path:
@@ -105,19 +131,24 @@ def _tokenizer(path: Path) -> Path:
     raise ConfigError(f"{path} holds no tokenizer.json, and no build; name a tokenizer.json")
 
 
-def _parquet(paths: Sequence[Path]) -> list[Path]:
-    """Return the Parquet files that are meant; of a build, those of its documents as ingested."""
-    from pipeline import records
+def _sources(paths: Sequence[Path]) -> "list[Source]":
+    """Return the Parquet files that are meant; of a build, those of the documents it keeps, with their masks."""
+    from pipeline import builds, kept, records
     from pipeline.errors import ConfigError
+    from pipeline.tokens.report import Source
 
-    found: list[Path] = []
+    found: list[Source] = []
     for path in paths:
+        if not path.exists():
+            raise ConfigError(f"there is nothing at {path} (looked in {Path.cwd()})")
         if (path / records.BUILD).exists():
-            found += records.corpus_of(path, "ingest").paths()
+            documents, mask = kept.kept(builds.open_build(path))
+            shards = documents.manifest.shards
+            found += [Source(documents.path(shard), mask.path(shard) if mask else None) for shard in shards]
         elif path.is_dir():
-            found += sorted(path.rglob("*.parquet"))
+            found += [Source(file) for file in sorted(path.rglob("*.parquet"))]
         else:
-            found.append(path)
+            found.append(Source(path))
     if not found:
         raise ConfigError(f"no Parquet file in {', '.join(map(str, paths))}")
     return found

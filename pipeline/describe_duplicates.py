@@ -17,9 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline import describe_earlier, parquet, places, schemas, word_diff
+from pipeline import describe_earlier, kept, parquet, places, schemas, word_diff
 from pipeline.builds import Build
-from pipeline.corpus import Corpus
 from pipeline.description import Description
 from pipeline.errors import ConfigError, DataError
 from pipeline.places import Place
@@ -233,14 +232,7 @@ class _Search:
                 "with a section `dedup:`"
             )
         self.mask = steps[-1]
-        self.documents = self._played(self.mask, "documents")
-
-    def _played(self, corpus: Corpus, role: str) -> Corpus:
-        print_ = corpus.manifest.inputs.get(role)
-        found = next((c for c in self.build.corpora.values() if c.manifest.fingerprint == print_), None)
-        if found is None:
-            raise DataError(f"the {role} that {corpus.root} was made from are not in the build {self.build.folder}")
-        return found
+        self.documents = kept.played(build, self.mask, "documents")
 
     @cached_property
     def _columns(self) -> tuple[str, ...]:
@@ -317,7 +309,7 @@ class _Search:
         A step before passages were cut out had other documents, in the same shards and rows.
         """
         for name, corpus in self.build.corpora.items():
-            if "documents" in corpus.manifest.inputs and _is_mask(corpus):
+            if kept.is_mask(corpus):
                 ((_, row),) = places.values(corpus, [place], schemas.MASK)
                 if not row["keep"]:
                     return name, row["reason"]
@@ -326,11 +318,6 @@ class _Search:
 
 def _equal(column: pa.Array, value: bytes | str) -> np.ndarray:
     return np.asarray(pc.fill_null(pc.equal(column, pa.scalar(value, column.type)), False))
-
-
-def _is_mask(corpus: Corpus) -> bool:
-    first = next((path for path in corpus.paths() if path.suffix == ".parquet"), None)
-    return first is not None and schemas.is_mask(pq.read_schema(first))
 
 
 def _digits(name: str) -> str:

@@ -219,6 +219,18 @@ def test_tokens_that_never_come_are_counted_by_domain_and_listed(whole):
     assert "solidgoldmagikarp&lt;" in whole
 
 
+def test_an_engine_that_was_not_taken_and_a_domain_with_too_little_text_are_told_of(tmp_path):
+    steps, why = road(), "fastokens differs from tokenizers on 'a<b'"
+    encoded = steps["tokens"].facts | {"engine": "tokenizers", "engine_note": why}
+    steps["tokens"] = steps["tokens"].model_copy(update={"facts": encoded})
+    trained = steps["tokenizer"].facts | {"kind": "superbpe", "notes": ["domain 'web' has 3 bytes: it is taken whole"]}
+    steps["tokenizer"] = steps["tokenizer"].model_copy(update={"facts": trained})
+    texts = Checker(told(tmp_path, steps)).texts
+    assert why in texts
+    assert "domain 'web' has 3 bytes: it is taken whole" in texts
+    assert "byte-level SuperBPE, trained here" in texts
+
+
 def test_a_hundred_domains_still_make_a_page(tmp_path):
     html = told(tmp_path, road(tuple(f"domain-{i}" for i in range(100))))
     assert Checker(html).open == []

@@ -9,6 +9,8 @@ from pipeline.reporting.plots import Bar, Row, grouped, ridges
 LENGTHS = "documents_by_length"
 """Fact of any step: domain -> counts, bin k being lengths from 2^k to below 2^(k + 1) tokens."""
 
+KINDS = {"bpe": "byte-level BPE", "superbpe": "byte-level SuperBPE", "parity": "parity-aware BPE"}
+
 
 def lengths(evidence: Evidence) -> str:
     """Return how long documents are, by domain, where a step has noted it."""
@@ -48,6 +50,7 @@ def tokens(evidence: Evidence) -> str:
         _note(encode.facts.get("engine_note")) if encode else "",
         _unused(evidence, encode) if encode else "",
         _sample(evidence, train) if train else "",
+        *(_note(said) for said in (train.facts.get("notes", []) if train else [])),
     )
 
 
@@ -55,8 +58,11 @@ def _vocabulary(encode: Told | None, train: Told | None) -> dict[str, tuple[str,
     tiles: dict[str, tuple[str, str]] = {}
     facts = {**(train.facts if train else {}), **(encode.facts if encode else {})}
     if "vocab_size" in facts:
-        made = "byte-level BPE, trained here" if train else "brought along"
-        tiles["vocabulary"] = (numerals.count(facts["vocab_size"]), made)
+        kind = KINDS.get(str(facts.get("kind", "bpe")), "byte-level BPE")
+        tiles["vocabulary"] = (
+            numerals.count(facts["vocab_size"]),
+            f"{kind}, trained here" if train else "brought along",
+        )
     counts = [c for c in mapping(facts, "domains").values() if isinstance(c, dict)]
     total, size = sum(c.get("tokens", 0) for c in counts), sum(c.get("bytes", 0) for c in counts)
     if total:

@@ -16,7 +16,7 @@ def read(path: Path) -> dict[str, list[str]]:
     Columns that hold no text, and a column `id`, are no languages.
 
     Raises:
-        ConfigError: it cannot be read, or no two languages have a row in common.
+        ConfigError: it cannot be read, no two languages have a row in common, or a cell is empty and yet not null.
     """
     try:
         if path.suffix == ".csv":
@@ -35,4 +35,11 @@ def read(path: Path) -> dict[str, list[str]]:
             f"{path} holds {len(languages)} columns of text and {rows.num_rows} rows that have all of them; parallel "
             f"text is one column a language, at least two, the same sentence in each. Its columns: {found}"
         )
-    return {name: rows[name].to_pylist() for name in languages}
+    sentences: dict[str, list[str]] = {name: rows[name].to_pylist() for name in languages}
+    for name, some in sentences.items():
+        if blank := next((place for place, text in enumerate(some, 1) if not text.strip()), None):
+            raise ConfigError(
+                f"{path}: column {name!r} is empty in row {blank:,} of those with all languages. Give the sentence "
+                "in every language, or make the cell null, which leaves out the row"
+            )
+    return sentences

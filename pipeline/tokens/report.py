@@ -3,17 +3,17 @@
 V ids of a vocabulary, D domains.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
-import tokenizers
 
+from pipeline import parquet
 from pipeline.errors import ConfigError, DataError
 from pipeline.kernels import hashing
 from pipeline.schemas import text_buffers
@@ -26,6 +26,8 @@ HELD_AT_MOST = 4
 """Texts are cut back to the size asked for when they are so many times larger."""
 AT_ONCE = 4 << 20
 NO_EOS = ""
+TEXTS = (pa.string(), pa.large_string(), pa.string_view(), pa.binary(), pa.large_binary())
+"""Types of a column of texts; bytes are texts if they are UTF-8."""
 
 Texts = dict[str, list[str]]
 
@@ -38,52 +40,86 @@ class Columns:
     domain: str = "domain"
 
 
-def texts_of(paths: Sequence[Path], columns: Columns, most_bytes: int) -> Texts:
+class Source(NamedTuple):
+    """A Parquet file of texts; where a mask lies beside it, row for row, only rows that its `keep` keeps are read."""
+
+    path: Path
+    mask: Path | None = None
+
+
+def texts_of(sources: Sequence[Source], columns: Columns, most_bytes: int) -> Texts:
     """Return texts by domain, at most about so many bytes: those whose hashes are the smallest, whatever their files.
 
     Raises:
         DataError: a file cannot be read or has no such column, or there is no text.
     """
-    held: list[tuple[int, str, str]] = []
+    held: list[Held] = []
     size = 0
-    for hash_, domain, text in _rows(paths, columns):
-        held.append((hash_, domain, text))
-        size += len(text)
+    for row in _rows(sources, columns):
+        held.append(row)
+        size += row.bytes
         if size > HELD_AT_MOST * most_bytes:
             held, size = _smallest(held, most_bytes)
     held, _ = _smallest(held, most_bytes)
     if not held:
-        raise DataError(f"no text in column {columns.text!r} of {', '.join(map(str, paths))}")
+        kept = " of a document that is kept" if any(source.mask for source in sources) else ""
+        raise DataError(
+            f"no text{kept} in column {columns.text!r} of {', '.join(str(source.path) for source in sources)}"
+        )
     texts: Texts = {}
-    for _, domain, text in held:
-        texts.setdefault(domain, []).append(text)
+    for row in held:
+        texts.setdefault(row.domain, []).append(row.text)
     return dict(sorted(texts.items()))
 
 
-def _smallest(held: list[tuple[int, str, str]], most_bytes: int) -> tuple[list[tuple[int, str, str]], int]:
+class Held(NamedTuple):
+    """A text, in the order in which texts are taken."""
+
+    hash: int
+    domain: str
+    text: str
+    bytes: int
+
+
+def _smallest(held: list[Held], most_bytes: int) -> tuple[list[Held], int]:
     held = sorted(held)
-    sums = np.cumsum([len(text) for _, _, text in held])
+    sums = np.cumsum([row.bytes for row in held])
     some = held[: int(np.searchsorted(sums, most_bytes)) + 1]
-    return some, sum(len(text) for _, _, text in some)
+    return some, sum(row.bytes for row in some)
 
 
-def _rows(paths: Sequence[Path], columns: Columns) -> Iterator[tuple[int, str, str]]:
-    """Yield (hash, domain, text) of every document that has a text."""
-    for path in paths:
+def _rows(sources: Sequence[Source], columns: Columns) -> Iterator[Held]:
+    """Yield every document that is kept and has a text."""
+    for path, mask in sources:
         try:
-            with pq.ParquetFile(path, pre_buffer=False) as file:
-                names = file.schema_arrow.names
-                if columns.text not in names:
-                    raise DataError(f"{path} has no column {columns.text!r}; it has {', '.join(names)}")
-                wanted = [name for name in (columns.text, columns.domain) if name in names]
-                for batch in file.iter_batches(1024, columns=wanted):
-                    found = batch[columns.text].cast(pa.large_string())
-                    hashes = hashing.murmur128(*text_buffers(found))[:, 0].tolist()
-                    named = batch[columns.domain].to_pylist() if len(wanted) > 1 else [path.stem] * len(found)
-                    rows = zip(hashes, named, found.to_pylist(), strict=True)
-                    yield from ((hash_, str(domain), text) for hash_, domain, text in rows if text)
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(f"{path} is not readable Parquet: {error}") from None
+            read = {path: _names(path, columns)} | ({mask: ("keep",)} if mask else {})
+            for batch in parquet.read_zipped(read):
+                yield from _held(batch.filter(batch["keep"]) if mask else batch, path, columns)
+        except (OSError, pa.ArrowException, UnicodeError) as error:
+            raise DataError(f"{path} is not readable Parquet with texts in {columns.text!r}: {error}") from None
+
+
+def _names(path: Path, columns: Columns) -> tuple[str, ...]:
+    """Return the columns that are there: that of texts, and that of domains if the file has it."""
+    schema = pq.read_schema(path)
+    if columns.text not in schema.names:
+        raise DataError(f"{path} has no column {columns.text!r}; it has {', '.join(schema.names)}. Name it by --text")
+    kind = schema.field(columns.text).type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if kind not in TEXTS:
+        raise DataError(f"{path}: column {columns.text!r} holds {kind}, not text. Name the column of texts by --text")
+    return tuple(dict.fromkeys(name for name in (columns.text, columns.domain) if name in schema.names))
+
+
+def _held(batch: pa.RecordBatch, path: Path, columns: Columns) -> Iterator[Held]:
+    found = batch[columns.text].cast(pa.large_string())
+    data, offsets = text_buffers(found)
+    hashes, sizes = hashing.murmur128(data, offsets)[:, 0].tolist(), np.diff(offsets).tolist()
+    named = batch[columns.domain].to_pylist() if columns.domain in batch.schema.names else [path.stem] * len(found)
+    for hash_, domain, text, size in zip(hashes, named, found.to_pylist(), sizes, strict=True):
+        if text:
+            yield Held(hash_, "(none)" if domain is None else str(domain), text, size)
 
 
 def report(
@@ -102,7 +138,8 @@ def report(
         for path in files
         for way in ways(path)
     ]
-    return {"bytes": sizes, "words": words, "documents": {d: len(t) for d, t in texts.items()}, "rows": rows}
+    told = {"bytes": sizes, "words": words, "documents": {d: len(t) for d, t in texts.items()}, "rows": rows}
+    return told | ({"sentences": len(next(iter(sentences.values())))} if sentences else {})
 
 
 def ways(path: Path) -> list[str]:
@@ -162,12 +199,8 @@ def vocabulary(path: Path) -> tuple[dict[int, str], np.ndarray]:
     Raises:
         ConfigError: the file is not a tokenizer.json.
     """
-    specification = engine.specification(path, NO_EOS)
-    try:
-        tokenizers.Tokenizer.from_str(specification)
-    except Exception as error:  # the library raises bare Exception
-        raise ConfigError(f"{path} is not a tokenizer.json that `tokenizers` can load: {error}") from None
-    plain = json.loads(specification)
+    engine.ids(path)  # it can be loaded
+    plain = orjson.loads(engine.specification(path, NO_EOS))
     added = {token["id"]: token["content"] for token in plain.get("added_tokens", [])}
     model = plain["model"].get("vocab", {})
     own = {token: name for name, token in model.items()} if isinstance(model, dict) else dict(enumerate(_first(model)))

@@ -1,6 +1,8 @@
 """Kinds of vocabulary, policies and the weighted sample: each keeps its promise on small seeded text."""
 
+import json
 import random
+from collections import Counter
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,11 +13,12 @@ from pydantic import ValidationError
 from tokenizers import Tokenizer, models
 
 from pipeline.errors import ConfigError, DataError
-from pipeline.tokens import engine, split
+from pipeline.tokens import split
 from pipeline.tokens.bytelevel import to_bytes
 from pipeline.tokens.encode import ENCODE, EncodeParams
 from pipeline.tokens.train import TRAIN, TrainParams, check, train_parity, train_tokenizer
 from tests.conftest import read, run_stage, write_documents
+from tests.stages import reference_parity
 from tests.stages.road import Road, in_shards, some_documents, token_lists
 
 PHRASES = ["on the other hand", "as a matter of fact", "it is said that", "by the way", "at the end of 1984", "see: it"]
@@ -89,13 +92,6 @@ def test_any_text_comes_back_from_its_tokens(super_tokenizer, kind, text):
     assert tokenizer.decode(tokenizer.encode(text).ids, skip_special_tokens=False) == text
 
 
-def test_the_engines_agree_on_superwords_or_the_slow_one_is_taken(super_tokenizer, tmp_path):
-    super_tokenizer.save(str(tmp_path / "tokenizer.json"))
-    texts = [text for text, _ in prose(50, seed=3)]
-    using, why = engine.choose(tmp_path / "tokenizer.json", "<|endoftext|>", texts)
-    assert (using == engine.FAST) == (why == "")
-
-
 EN, RU = (
     text.split(" ")
     for text in (
@@ -129,6 +125,24 @@ def test_parity_narrows_what_languages_pay_for_the_same_sentences(tmp_path):
         costs = [tokens_of(tokenizer, texts) for texts in columns.values()]
         spread[kind] = max(costs) / min(costs)
     assert spread["parity"] < 0.8 * spread["bpe"]
+
+
+@pytest.mark.parametrize(("seed", "global_merges"), [(0, 0.0), (1, 0.0), (2, 0.5)])
+def test_parity_merges_are_those_of_counting_every_pair_anew(seed, global_merges):
+    chance = random.Random(seed)
+    invented = ["".join(chance.choices("abcde", k=chance.randint(1, 6))) for _ in range(15)]
+    spoken = {"ru": RU, "xx": invented, "en": EN}
+    texts = {name: [" ".join(chance.choices(of, k=12)) for _ in range(20)] for name, of in spoken.items()}
+    sentences = {name: [" ".join(chance.choices(of, k=12)) for _ in range(6)] for name, of in spoken.items()}
+    params = TrainParams(kind="parity", vocab_size=317, global_merges=global_merges)
+    tokenizer = train_parity(texts, params, sentences)
+
+    def words(side):
+        cut = tokenizer.pre_tokenizer.pre_tokenize_str
+        return [Counter(piece for text in side[name] for piece, _ in cut(text)) for name in sorted(side)]
+
+    expected = reference_parity.learn(words(texts), words(sentences), 60, round(60 * global_merges))
+    assert [tuple(merge) for merge in json.loads(tokenizer.to_str())["model"]["merges"]] == expected
 
 
 def test_parity_depends_on_the_documents_and_not_on_their_places(tmp_path):

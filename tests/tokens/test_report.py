@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -53,6 +54,12 @@ def test_the_figures_are_those_of_counting_by_hand(corpus, tokenizers):
     assert row["fertility"] == pytest.approx(len(ids) / sum(len(text.split()) for text in texts))
     assert row["unused"] == int((counts[1:] == 0).sum())
     assert row["under_trained"] == int((counts[1:] < 10).sum())
+    shares = counts[counts > 0] / counts.sum()
+    assert row["renyi_efficiency"] == pytest.approx(-math.log((shares**2.5).sum()) / 1.5 / math.log(330))
+    books = [text for text, domain in some_documents() if domain == "books"]
+    found = row["domains"]["books"]
+    assert found["tokens"] == sum(len(loaded.encode(text).ids) for text in books)
+    assert found["fertility"] == pytest.approx(found["tokens"] / sum(len(text.split()) for text in books))
     assert sum(domain["tokens"] for domain in row["domains"].values()) == len(ids)
 
 
@@ -67,31 +74,48 @@ def test_tokenizers_stand_side_by_side_by_merges_and_by_fewest_tokens(corpus, to
     assert rows[0]["bytes_a_token"] < rows[2]["bytes_a_token"]
     assert rows[3]["tokens"] <= rows[2]["tokens"]
     printed = corpusmill("report", *tokenizers, "--on", corpus)
-    assert "tokens/word" in printed
-    assert "books" in printed
+    assert f"2  {tokenizers[1]}" in printed
+    assert re.search(r"tokens/word +1 bpe +1 minimum +2 bpe +2 minimum", printed)
+    books = " +".join(f"{row['domains']['books']['fertility']:.3f}" for row in rows)
+    assert re.search(f"books +{books}", printed)
+    assert repr(rows[0]["rare"][-1]) in printed
 
 
-def test_premiums_are_tokens_over_those_of_english(corpus, tokenizers):
-    table = pa.table({"de": ["straße und haus"], "en": ["the river"]})
-    pq.write_table(table, corpus / "parallel.pq")
-    row = json.loads(
-        corpusmill("report", tokenizers[0], "--on", corpus, "--parallel", corpus / "parallel.pq", "--json")
-    )["rows"][0]
+def premiums(corpus, tokenizer, table):
+    pq.write_table(pa.table(table), corpus / "parallel.pq")
+    command = ("report", tokenizer, "--on", corpus, "--parallel", corpus / "parallel.pq")
+    told = json.loads(corpusmill(*command, "--json"))
+    return told["sentences"], told["rows"][0], corpusmill(*command)
+
+
+def test_premiums_are_tokens_over_those_of_english_in_rows_that_have_all_languages(corpus, tokenizers):
+    table = {"de": ["straße und haus", None, "die alte stadt"], "en": ["the river", "not in german", "the old city"]}
+    sentences, row, printed = premiums(corpus, tokenizers[0], table)
     loaded = Tokenizer.from_file(str(tokenizers[0]))
-    costs = {name: len(loaded.encode(table[name][0].as_py()).ids) for name in table.column_names}
+    costs = {name: sum(len(loaded.encode(texts[i]).ids) for i in (0, 2)) for name, texts in table.items()}
+    assert sentences == 2
     assert row["premiums"] == pytest.approx({"de": costs["de"] / costs["en"], "en": 1})
-    assert "premium over en" in corpusmill(
-        "report", tokenizers[0], "--on", corpus, "--parallel", corpus / "parallel.pq"
-    )
+    assert "premium over en" in printed
+    assert f"{costs['de'] / costs['en']:.3f}" in printed
+
+
+def test_an_empty_cell_of_parallel_text_is_refused_with_its_row_and_column(corpus, tokenizers):
+    pq.write_table(pa.table({"de": ["haus", " "], "en": ["house", "the end"]}), corpus / "parallel.pq")
+    said = corpusmill("report", tokenizers[0], "--on", corpus, "--parallel", corpus / "parallel.pq", code=2)
+    assert "column 'de' is empty in row 2" in said
+
+
+def sources(*paths):
+    return [report.Source(path) for path in paths]
 
 
 def test_texts_looked_at_do_not_depend_on_files(corpus, tmp_path):
     (tmp_path / "one").mkdir()
     both = pa.concat_tables([pq.read_table(corpus / "b.parquet"), pq.read_table(corpus / "a.parquet")])
     pq.write_table(both, tmp_path / "one" / "all.parquet")
-    two = report.texts_of([corpus / "a.parquet", corpus / "b.parquet"], report.Columns(), 20_000)
-    assert report.texts_of([tmp_path / "one" / "all.parquet"], report.Columns(), 20_000) == two
-    assert 20_000 <= sum(len(text) for texts in two.values() for text in texts) < 21_000
+    two = report.texts_of(sources(corpus / "a.parquet", corpus / "b.parquet"), report.Columns(), 20_000)
+    assert report.texts_of(sources(tmp_path / "one" / "all.parquet"), report.Columns(), 20_000) == two
+    assert 20_000 <= sum(len(text.encode()) for texts in two.values() for text in texts) < 21_000
 
 
 @pytest.mark.parametrize("way", ["bpe", "minimum"])
@@ -119,5 +143,26 @@ def test_what_is_no_corpus_and_no_tokenizer_is_refused(corpus, tokenizers, tmp_p
     assert "no Parquet file" in corpusmill("report", tokenizers[0], "--on", tmp_path / "empty", code=2)
     assert "holds no tokenizer.json" in corpusmill("report", tmp_path / "empty", "--on", corpus, code=2)
     assert "not a tokenizer.json" in corpusmill("report", corpus / "a.parquet", "--on", corpus, code=2)
-    said = corpusmill("report", tokenizers[0], "--on", corpus, "--text", "body", code=1)
-    assert "has no column 'body'" in said
+    assert "nothing at" in corpusmill("report", tokenizers[0], "--on", tmp_path / "nowhere", code=2)
+    assert "no `model`" in corpusmill("report", written(tmp_path / "list.json", b"[]"), "--on", corpus, code=2)
+
+
+@pytest.mark.parametrize(
+    ("column", "why"),
+    [
+        (pa.array([1, 2]), "column 'text' holds int64, not text"),
+        (pa.array([["a"], ["b"]]), "holds list<element: string>, not text"),
+        (pa.array([b"a", b"\xff"]), "not readable Parquet with texts"),
+        (pa.array(["", None]), "no text in column 'text'"),
+    ],
+)
+def test_what_holds_no_text_is_refused_and_named(tokenizers, tmp_path, column, why):
+    pq.write_table(pa.table({"text": column}), tmp_path / "odd.parquet")
+    assert why in corpusmill("report", tokenizers[0], "--on", tmp_path / "odd.parquet", code=1)
+    said = corpusmill("report", tokenizers[0], "--on", tmp_path / "odd.parquet", "--text", "body", code=1)
+    assert "has no column 'body'; it has text" in said
+
+
+def written(path, content):
+    path.write_bytes(content)
+    return path

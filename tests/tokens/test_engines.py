@@ -1,0 +1,87 @@
+"""The fast engine beside `tokenizers`, on what `tokens.train` makes: equal ids and pieces for each kind and policy."""
+
+import random
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from pipeline.tokens import engine, minimum
+from pipeline.tokens.train import TrainParams, train_parity, train_tokenizer
+
+EOS = "<|endoftext|>"
+PHRASES = ["on the other hand", "as a matter of fact", "it is said that", "in 1984 and 20177", "see: it", "don't  STOP"]
+SPLITS = ["llama3", "qwen2", "gpt2", "o200k"]
+POLICIES = [(digits, blanks) for digits in (None, "threes", "single", "whole") for blanks in ("runs", "single")]
+
+
+def prose(count=120, seed=0):
+    chance = random.Random(seed)
+    ends = [".", "\n\n", "\t!\r\n", "  ", "?! ", "\n    "]
+    return ["".join(chance.choice(PHRASES) + chance.choice([" ", *ends]) for _ in range(8)) for _ in range(count)]
+
+
+def trained(kind, **policies):
+    texts = [*prose(), *engine.fuzz(60, seed=7)]
+    if kind == "parity":
+        languages = {"en": texts[::2], "de": texts[1::2]}
+        return train_parity(
+            languages, TrainParams(kind=kind, vocab_size=420, ratio={"en": 1, "de": 2}, **policies), None
+        )
+    return train_tokenizer(texts, TrainParams(kind=kind, vocab_size=420, **policies))
+
+
+def differing(a, b, texts):
+    """Return the texts whose ids differ."""
+    (ids, bounds), (others, other_bounds) = a.encode(texts), b.encode(texts)
+    pairs = zip(texts, pairwise(bounds), pairwise(other_bounds), strict=True)
+    return [text for text, x, y in pairs if not np.array_equal(ids[slice(*x)], others[slice(*y)])]
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("kind", ["bpe", "superbpe", "parity"])
+def test_both_engines_give_the_same_ids_whatever_the_kind_the_split_and_the_policies(tmp_path, kind, split):
+    texts = [*prose(30, seed=1), *engine.fuzz(150, seed=2)]
+    path = tmp_path / "tokenizer.json"
+    for digits, whitespace in POLICIES:
+        trained(kind, split=split, digits=digits, whitespace=whitespace).save(str(path))
+        fast, slow = (engine.encoder(path, EOS, using) for using in (engine.FAST, engine.REFERENCE))
+        assert differing(fast, slow, texts) == [], (digits, whitespace)
+
+
+@pytest.mark.parametrize("kind", ["superbpe", "parity"])
+def test_the_fast_engine_is_chosen_for_every_kind(tmp_path, kind):
+    trained(kind).save(str(tmp_path / "tokenizer.json"))
+    assert engine.choose(tmp_path / "tokenizer.json", EOS, prose(50, seed=3)) == (engine.FAST, "")
+
+
+@pytest.mark.parametrize("kind", ["bpe", "superbpe"])
+@pytest.mark.parametrize("split", SPLITS)
+def test_pieces_are_those_of_the_tokenizer(kind, split):
+    texts = ["", *prose(30, seed=4), "", *engine.fuzz(150, seed=5), ""]
+    for digits, whitespace in POLICIES:
+        specification = trained(kind, split=split, digits=digits, whitespace=whitespace).to_str()
+        fast, slow = (cut(specification)(texts) for cut in (minimum.by_engine, minimum.by_reference))
+        for found, expected in zip(fast, slow, strict=True):
+            np.testing.assert_array_equal(found, expected, (digits, whitespace))
+
+
+def wrong(specification):
+    """Return a splitter that forgets where the second piece begins."""
+    right = minimum.by_reference(specification)
+    return lambda texts: right(texts)._replace(ends=np.delete(right(texts).ends, 1))
+
+
+def broken(specification):
+    raise ValueError("unsupported pre-tokenizer")
+
+
+@pytest.mark.parametrize(("fast", "why"), [(wrong, "does not cut"), (broken, "ValueError: unsupported")])
+def test_where_the_fast_engine_cuts_otherwise_the_slow_one_cuts_and_it_is_said(monkeypatch, fast, why):
+    specification, texts = trained("bpe").to_str(), prose(20, seed=6)
+    expected = minimum.MinimumEncoder(specification)
+    assert expected.note == ""
+    monkeypatch.setattr(minimum, "by_engine", fast)
+    found = minimum.MinimumEncoder(specification)
+    assert why in found.note
+    assert differing(found, expected, texts) == []
