@@ -1,14 +1,18 @@
 """Memory of the driver by number of shards, and of a worker by size of file.
 
-    python benchmarks/memory.py [--shards 10000 100000] [--gb 1] [--json]
+    python benchmarks/memory.py [--shards 10000 100000] [--gb 1] [--tokens [MB]] [--json]
 
 driver: a map over so many shards, its records frozen into a manifest, the manifest written and read back; the tasks
 themselves are played by a runner that only writes their records. worker: a map over one Parquet file that is a single
-row group of so much text; `narrow` counts words, `text` writes the lowered text back. Every figure is from a process
-of its own: the highest resident size (VmHWM) over what was resident after imports and a rehearsal on ten shards.
+row group of so much text; `narrow` counts words, `text` writes the lowered text back. `--tokens` measures encoding
+instead, of documents of so many MB each, with either engine: the highest resident size within every step of a build
+from raw Parquet to packed sequences, driver and worker in one process. Every figure is from a process of its own:
+the highest resident size (VmHWM) over what was resident after imports and a rehearsal on ten shards, or on words.
 """
 
 import importlib
+import os
+import random
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -21,14 +25,38 @@ import pyarrow.parquet as pq
 from engine import FUNCTIONS, narrow_batch
 from harness import arguments, finish, in_child, peak_mb, resident_mb, table
 
+import pipeline
 from pipeline import store
+from pipeline.api import Silent
+from pipeline.config import Profile
 from pipeline.corpus import DATA, Corpus, Manifest, Shard, Shards
 from pipeline.execution import LocalRunner
+from pipeline.recipe import Recipe, Source, Tokens
 from pipeline.stage import Step
 from pipeline.store import Record
 from pipeline.tasks import Foreman, Task
+from pipeline.tokens import engine
+from pipeline.tokens.train import TrainParams, train_tokenizer
 
+os.environ |= {"RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 SUM = "0123456789abcdef0123456789abcdef"
+HUGE = {engine.FAST: 8, engine.REFERENCE: 2}
+"""How many huge documents an engine gets: Hugging Face `tokenizers` takes some seconds for each."""
+
+
+class Peaks(Silent):
+    """Notes the highest resident size within every step."""
+
+    def __init__(self) -> None:
+        self.mb: dict[str, float] = {}
+
+    def begin(self, step: Any, index: int, total: int) -> None:
+        """Forget the highest size so far, which Linux does when it is asked."""
+        Path("/proc/self/clear_refs").write_text("5")
+
+    def end(self, step: Any, corpus: Any, *, kept: bool, seconds: float) -> None:
+        """Note it."""
+        self.mb[step.name] = peak_mb()
 
 
 class Actor:
@@ -98,8 +126,34 @@ def _lower_large(batch: pa.RecordBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([batch["id"], lower, words], names=["id", "text", "words"])
 
 
+def write_huge(folder: Path, size: int) -> None:
+    """Write texts of `size` bytes each, lines of this project's own files in random order, and a vocabulary of them."""
+    files = [path for kind in ("*.py", "*.md") for path in sorted(Path(__file__).parents[1].rglob(kind))]
+    lines = [line for path in files for line in path.read_text(encoding="utf-8").splitlines()]
+    train_tokenizer(lines, TrainParams(vocab_size=8192)).save(str(folder / "tokenizer.json"))
+    chance, mean = random.Random(0), sum(len(line.encode()) + 1 for line in lines) / len(lines)
+    texts = ["\n".join(chance.choices(lines, k=int(size / mean))) for _ in range(max(HUGE.values()))]
+    for count in set(HUGE.values()):
+        pq.write_table(pa.table({"text": texts[:count]}), folder / f"huge-{count}.parquet", row_group_size=1)
+    pq.write_table(pa.table({"text": ["some words"]}), folder / "words.parquet")
+
+
+def tokenize(root: Path, using: str, file: str) -> dict[str, float]:
+    """Build packed sequences of a raw file; return the highest resident size by step."""
+    if using == engine.REFERENCE:
+        engine.choose = lambda *_: (engine.REFERENCE, "asked for")
+    tokens = Tokens(tokenizer=str(root / "tokenizer.json"))
+    recipe = Recipe(name="huge", sources={"web": Source(paths=(str(root / file),))}, tokens=tokens)
+    peaks = Peaks()
+    pipeline.build(recipe, Profile(root=root / f"{using}-{file}", workers=1), watcher=peaks)
+    return peaks.mb
+
+
 def inside(root: Path, what: str, amount: str) -> dict[str, float]:
-    """Rehearse, measure and return one figure, in this process."""
+    """Rehearse, measure and return one figure, in this process; of tokens, one of every step."""
+    if what in HUGE:
+        tokenize(root, what, "words.parquet")
+        return {"base": resident_mb(), **tokenize(root, what, amount)}
     if what == "driver":
         drive(root / "rehearsal", 10)
         base = resident_mb()
@@ -111,18 +165,36 @@ def inside(root: Path, what: str, amount: str) -> dict[str, float]:
     return {"base_mb": base, "peak_mb": peak_mb(), "over_mb": peak_mb() - base}
 
 
+def of_tokens(size: int) -> dict[str, dict[str, float]]:
+    """Return, by engine, the highest resident size in every step from raw Parquet to packed sequences."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_huge(Path(folder), size)
+        return {
+            f"{using}, {count} documents": in_child(__file__, "--inside", folder, using, f"huge-{count}.parquet")
+            for using, count in HUGE.items()
+        }
+
+
 def main() -> None:
     """Measure and print."""
     parser = arguments(__doc__.splitlines()[0], repeats=1)
     parser.add_argument("--shards", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--gb", type=float, default=1.0, help="text in the big file, in 10^9 bytes")
+    parser.add_argument("--tokens", type=int, nargs="?", const=20, metavar="MB", help="encode documents of so many MB")
     parser.add_argument("--inside", nargs=3, metavar=("ROOT", "WHAT", "AMOUNT"), help="(the child's own)")
     options = parser.parse_args()
     if options.inside:
         options.json = True
         finish(options, inside(Path(options.inside[0]), *options.inside[1:]))
         return
-    result: dict[str, dict[str, float]] = {}
+    if options.tokens:
+        result = of_tokens(options.tokens * 1_000_000)
+        header = ["", *next(iter(result.values()))]
+        rows: list[list[object]] = [[label, *figures.values()] for label, figures in result.items()]
+        table(f"resident memory, MB of 2^20 bytes, documents of {options.tokens} MB", header, rows)
+        finish(options, result)
+        return
+    result = {}
     for shards in options.shards:
         with tempfile.TemporaryDirectory() as folder:
             result[f"driver, {shards:,} shards"] = in_child(__file__, "--inside", folder, "driver", str(shards))

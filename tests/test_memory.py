@@ -12,10 +12,20 @@ BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "memory.py"
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
 
 
+def measured(*options):
+    command = [sys.executable, str(BENCHMARK), "--json", *options]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+
+
 def test_a_hundred_thousand_shards_and_a_gigabyte_in_one_row_group_stay_small():
-    command = [sys.executable, str(BENCHMARK), "--json", "--shards", "10000", "100000"]
-    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
-    over = {label: figures["over_mb"] for label, figures in json.loads(lines[-1]).items()}
+    found = measured("--shards", "10000", "100000")
+    over = {label: figures["over_mb"] for label, figures in found.items()}
     assert over["driver, 100,000 shards"] <= 50
     assert over["worker, narrow, 1 GB in one row group"] <= 300
     assert over["worker, text, 1 GB in one row group"] <= 300
+
+
+def test_huge_documents_are_encoded_and_packed_in_a_gigabyte_and_small_enough_ones_by_the_slow_engine_in_two():
+    huge, large = measured("--tokens", "20"), measured("--tokens", "8")
+    assert max(huge["fastokens, 8 documents"].values()) <= 1024
+    assert max(large["tokenizers, 2 documents"].values()) <= 2048
