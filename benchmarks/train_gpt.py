@@ -19,8 +19,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from pipeline.kernels.row_arrays import IGNORE
 from pipeline.tokens.loader import PackedDataset
-from pipeline.tokens.stream import IGNORE
 from pipeline.tokens.torch_dataset import Batch, TorchPackedDataset
 
 WIDTH, LAYERS, HEADS = 64, 2, 2

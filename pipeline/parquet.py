@@ -25,6 +25,8 @@ GROUP_BYTES = 16 << 20
 _DICTIONARY = {"domain", "reason"}
 _SORTED = {"key"}
 """Columns that rise from row to row: the differences are what is written."""
+_PLAIN = {"tokens"}
+"""Columns left uncompressed: Zstandard halves token ids, in a third of the time that encoding them takes."""
 
 
 class ShardWriter:
@@ -39,8 +41,8 @@ class ShardWriter:
         self._writer = pq.ParquetWriter(
             path,
             schema,
-            compression="zstd",
-            compression_level=3,
+            compression={name: "none" if name in _PLAIN else "zstd" for name in schema.names},
+            compression_level={name: 3 for name in schema.names if name not in _PLAIN},
             use_dictionary=[name for name in schema.names if name in _DICTIONARY],
             column_encoding=dict.fromkeys(_SORTED.intersection(schema.names), "DELTA_BINARY_PACKED") or None,
             write_statistics=[f.name for f in schema if _is_number(f.type)],

@@ -1,7 +1,10 @@
 """Small corpora that every test can afford, and the way to run one stage on them."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -36,6 +39,46 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def shared() -> Path:
     return SHARED
+
+
+class Bucket:
+    """A bucket of a server of S3 on this machine."""
+
+    def __init__(self, client: Any, name: str, query: str):
+        self.client, self.name, self.query = client, name, query
+
+    def put(self, path: Path, key: str) -> None:
+        """Copy a file into the bucket."""
+        self.client.upload_file(str(path), self.name, key)
+
+    def url(self, key: str) -> str:
+        """Return what pyarrow reads `key` by."""
+        return f"s3://{self.name}/{key}?{self.query}"
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The address of a server that answers as S3 does, to which every key is right."""
+    from moto import server
+
+    s3 = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    s3.start()
+    yield ":".join(map(str, s3.get_host_and_port()))
+    s3.stop()
+
+
+@pytest.fixture
+def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """An empty bucket, and what a client needs to be let in."""
+    import boto3
+
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    client = boto3.client("s3", endpoint_url=f"http://{s3_server}", region_name="us-east-1")
+    name = f"bucket-{uuid4().hex}"
+    client.create_bucket(Bucket=name)
+    return Bucket(client, name, f"scheme=http&endpoint_override={s3_server}&region=us-east-1")
 
 
 def documents_table(rows: list[tuple[str, str]], **extra: list[str | None]) -> pa.Table:

@@ -230,10 +230,10 @@ def test_identity_is_pinned(raw, tmp_path):
         "model": "1190ff1a",
         "scores": "86359ba6",
         "select": "dc50bfb1",
-        "tokens": "3d640167",
-        "plan": "da294f78",
-        "sequences": "34dd5157",
-        "megatron": "1f4eb110",
+        "tokens": "33c2408a",
+        "plan": "7a90ad09",
+        "sequences": "9366d8b4",
+        "megatron": "c331ea12",
     }
 
 

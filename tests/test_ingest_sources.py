@@ -329,23 +329,8 @@ def test_sources_on_any_fsspec_file_system_are_read(tmp_path):
         inspect("memory://corpsu")
 
 
-def test_sources_on_s3_are_read(tmp_path, monkeypatch):
-    import boto3
-    from moto import server
-
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    s3 = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    s3.start()
-    host, port = s3.get_host_and_port()
-    try:
-        client = boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1")
-        client.create_bucket(Bucket="raw")
-        client.upload_file(str(write(tmp_path / "a.parquet", ["on s3"])), "raw", "in/x=y/a b #1.parquet")
-        query = f"?scheme=http&endpoint_override={host}:{port}&region=us-east-1"
-        for index, path in enumerate(("s3://raw/in", "s3://raw/in/**/*.parquet", "s3://raw/in/x=y/a b #1.parquet")):
-            corpus = ingest(tmp_path / f"out{index}", {"web": path + query}, extra=("x",))
-            assert read(corpus).select(["text", "x"]).to_pylist() == [{"text": "on s3", "x": "y"}]
-    finally:
-        s3.stop()
+def test_sources_on_s3_are_read(tmp_path, bucket):
+    bucket.put(write(tmp_path / "a.parquet", ["on s3"]), "in/x=y/a b #1.parquet")
+    for index, key in enumerate(("in", "in/**/*.parquet", "in/x=y/a b #1.parquet")):
+        corpus = ingest(tmp_path / f"out{index}", {"web": bucket.url(key)}, extra=("x",))
+        assert read(corpus).select(["text", "x"]).to_pylist() == [{"text": "on s3", "x": "y"}]

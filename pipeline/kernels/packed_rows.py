@@ -47,14 +47,14 @@ def lay_out(
         bins: the rows, in the order wanted.
         shape: sequence length, dtype and the ids of BOS, EOS and padding.
     """
-    rows = np.full((len(bins.offsets) - 1, shape.sequence_length), shape.pad_id, shape.dtype)
-    eos, bos = (shape.dtype.type(mark or 0) for mark in (shape.eos_id, shape.bos_id))
+    rows = np.empty((len(bins.offsets) - 1, shape.sequence_length), shape.dtype)
+    marks = (shape.dtype.type(mark or 0) for mark in (shape.eos_id, shape.pad_id, shape.bos_id))
     lead = 0 if shape.bos_id is None else 1
-    return Rows(rows, *_lay_out(tokens_T, first_N, plain_N, *pieces, *bins, rows, eos, bos, lead))
+    return Rows(rows, *_lay_out(tokens_T, first_N, plain_N, *pieces, *bins, rows, *marks, lead))
 
 
 @njit(cache=True, nogil=True)
-def _lay_out(tokens, first, plain, document, start, length, bin_offsets, bin_pieces, rows, eos, bos, lead):
+def _lay_out(tokens, first, plain, document, start, length, bin_offsets, bin_pieces, rows, eos, pad, bos, lead):
     count = len(rows)
     most = len(bin_pieces) + count  # a row has at most one padding
     offsets = np.zeros(count + 1, np.int64)
@@ -81,6 +81,7 @@ def _lay_out(tokens, first, plain, document, start, length, bin_offsets, bin_pie
             end[s], piece[s] = at, p
             s += 1
         if at < rows.shape[1]:
+            rows[b, at:] = pad
             end[s], piece[s] = rows.shape[1], -1
             s += 1
         offsets[b + 1] = s

@@ -27,7 +27,7 @@ from pipeline.tokens.minimum import NAME as MINIMUM
 from pipeline.tokens.minimum import minimum_encoder
 from pipeline.tokens.vocabulary_use import vocabulary_use
 
-CHECKED_BYTES = 1 << 19
+CHECKED_BYTES = 1 << 18
 CHECKED_SHARDS = 8
 
 
@@ -59,7 +59,7 @@ def encode_batch(batch: pa.RecordBatch, *, path: str, vocabulary: Vocabulary, us
         DataError: the text of a document encodes to the EOS id, so it would forge a boundary.
     """
     keep = batch["keep"].to_numpy(zero_copy_only=False)
-    texts = batch["text"].filter(batch["keep"]).to_pylist()
+    texts = (batch["text"] if keep.all() else batch["text"].filter(batch["keep"])).to_pylist()
     chosen = minimum_encoder(Path(path)) if using == MINIMUM else engine.encoder(Path(path), vocabulary.eos, using)
     ids, offsets = chosen.encode(texts)
     _refuse_eos(batch, ids, offsets, vocabulary)
@@ -154,7 +154,7 @@ def encode(step: Step, params: EncodeParams) -> None:
 
 ENCODE = Stage(
     name="tokens.encode",
-    version=2,
+    version=3,
     params=EncodeParams,
     inputs=("documents", "tokenizer"),
     optional=("mask",),

@@ -5,9 +5,6 @@ and the template that adds special tokens. The literal text of a special token (
 no document can forge a boundary; EOS is made special for this even where the file forgot to say so.
 """
 
-import json
-import random
-import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
@@ -16,9 +13,11 @@ from typing import Any, NamedTuple, Protocol
 
 import fastokens
 import numpy as np
+import orjson
 import tokenizers
 
 from pipeline.errors import ConfigError
+from pipeline.tokens.fuzz import fuzz
 
 FAST, REFERENCE = "fastokens", "tokenizers"
 EOS_NAMES = ("<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>")
@@ -91,7 +90,7 @@ def specification(path: Path, eos: str) -> str:
     plain = _json(path)
     for token in plain.get("added_tokens", []):
         token["special"] = token["special"] or token["content"] == eos
-    return json.dumps(plain | {"truncation": None, "padding": None, "post_processor": None}, ensure_ascii=False)
+    return orjson.dumps(plain | {"truncation": None, "padding": None, "post_processor": None}).decode()
 
 
 def vocabulary(path: Path, eos: str | None = None) -> Vocabulary:
@@ -100,18 +99,33 @@ def vocabulary(path: Path, eos: str | None = None) -> Vocabulary:
     Raises:
         ConfigError: the file is not a tokenizer.json, or has no such token; says which special tokens it has.
     """
-    plain = _json(path)
-    try:
-        ids: dict[str, int] = tokenizers.Tokenizer.from_str(json.dumps(plain)).get_vocab(with_added_tokens=True)
-    except Exception as error:  # the library raises bare Exception
-        raise ConfigError(f"{path} is not a tokenizer.json that `tokenizers` can load: {error}") from None
-    found = [name for name in ((eos,) if eos else EOS_NAMES) if name in ids]
+    known = ids(path)
+    found = [name for name in ((eos,) if eos else EOS_NAMES) if name in known]
     if not found:
-        special = [token["content"] for token in plain.get("added_tokens", [])]
+        special = [token["content"] for token in _json(path).get("added_tokens", [])]
         wanted = repr(eos) if eos else f"any of {', '.join(EOS_NAMES)}"
         shown = ", ".join(special[:12]) or "none"
         raise ConfigError(f"{path} has no token {wanted}; name its end of text with `tokens.eos`. It adds: {shown}")
-    return Vocabulary(max(ids.values()) + 1, found[0], ids[found[0]])
+    return Vocabulary(max(known.values()) + 1, found[0], known[found[0]])
+
+
+def ids(path: Path) -> dict[str, int]:
+    """Return the id of every token of a tokenizer.json, the added ones too; it is not the caller's to change.
+
+    Raises:
+        ConfigError: the file is not a tokenizer.json.
+    """
+    return _ids(path, stamp(path))
+
+
+@lru_cache(maxsize=4)
+def _ids(path: Path, _written: tuple[int, ...]) -> dict[str, int]:
+    text = orjson.dumps(_json(path)).decode()
+    try:
+        found: dict[str, int] = tokenizers.Tokenizer.from_str(text).get_vocab(with_added_tokens=True)
+    except Exception as error:  # the library raises bare Exception
+        raise ConfigError(f"{path} is not a tokenizer.json that `tokenizers` can load: {error}") from None
+    return found
 
 
 def choose(path: Path, eos: str, texts: Sequence[str]) -> tuple[str, str]:
@@ -133,46 +147,9 @@ def choose(path: Path, eos: str, texts: Sequence[str]) -> tuple[str, str]:
     return FAST, ""
 
 
-def fuzz(count: int, seed: int = 0) -> list[str]:
-    """Return short adversarial texts: runs of odd characters, white space, digits, contractions and special tokens."""
-    chance = random.Random(seed)
-    corners = [*EOS_NAMES, "<s>", "<|im_start|>", "'s", "'LL", "’re", "\r\n", "\n\n ", "  ", "\t", " ", "　", "​"]
-    corners += [
-        "1234567890",
-        "٣٤٥",
-        "½Ⅷ",
-        "e\u0301",
-        "ﬁ",
-        "İ",
-        "ß",
-        "\ufeff",
-        "\0",
-        "\x7f",
-        "🏳️‍🌈",
-        "👩‍👩‍👧",
-        "漢字かな",
-        "ไทย",
-        "नमस्ते",
-    ]
-    corners += ["שלום", "a" * 300, "=" * 90, "http://x.y/?q=1&r=%20", "def f(x):\n    return x\n", "__init__", "\u2028"]
-    return ["".join(_fuzzed(chance, corners) for _ in range(chance.randint(1, 12))) for _ in range(count)]
-
-
-def _fuzzed(chance: random.Random, corners: list[str]) -> str:
-    kind = chance.random()
-    if kind < 0.35:
-        return chance.choice(corners)
-    if kind < 0.6:
-        return "".join(
-            chance.choices(" abcdefghijklmnopqrstuvwxyzABCXYZ0123456789.,;:!?-_'\"\n", k=chance.randint(1, 20))
-        )
-    limit = 0x250 if kind < 0.75 else 0x30000
-    return "".join(c for c in map(chr, chance.choices(range(limit), k=8)) if unicodedata.category(c) != "Cs")
-
-
 def _json(path: Path) -> dict[str, Any]:
     try:
-        plain = json.loads(path.read_bytes())
+        plain = orjson.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} is not a tokenizer.json: {error}") from None
     if not isinstance(plain, dict) or "model" not in plain:

@@ -127,17 +127,12 @@ def write_part(
     return stem + ROWS
 
 
-def read_packed(folder: Path | str) -> Packed:
-    """Return what lies in a folder of packed sequences, or behind a URL; every file must be there, with its size.
+def read_packed(root: Path) -> Packed:
+    """Return what lies in a folder of packed sequences; every file must be there, with its size.
 
     Raises:
         DataError: there is no manifest, it is not one of packed sequences, or a file is missing or truncated.
     """
-    if "://" in str(folder):
-        from pipeline.tokens import remote  # a trainer on local files needs none of it
-
-        return remote.read_packed(str(folder))
-    root = Path(folder)
 
     def part(stem: str, rows: int, expected: tuple[int, ...], length: int, dtype: np.dtype) -> Part:
         return Part(root / "data" / stem, rows, expected)

@@ -8,6 +8,7 @@ numpy and the standard library only: the trainer imports this.
 """
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ import numpy as np
 
 from pipeline.errors import DataError
 from pipeline.kernels.permutation import keys_of, permuted
-from pipeline.tokens.format import Part, read_packed
-from pipeline.tokens.stream import Positions, Stream
+from pipeline.tokens.format import Packed, Part, read_packed
+from pipeline.tokens.stream import Opened, Positions, Stream
 
 OPEN_PARTS = 128
 """Parts mapped at a time: each takes up to four file descriptors, and a process may often have 1,024."""
@@ -65,57 +66,34 @@ class PackedDataset(Stream):
         super().__init__(seed, rank, world_size, positions)
         if epochs is not None and epochs < 1:
             raise ValueError(f"epochs is {epochs}; give 1 or more, or None to iterate for ever")
-        self.packed = read_packed(path)
+        self.packed = _packed(path)
         self.shuffle, self.epochs = shuffle, epochs
         self._first_row = np.cumsum([0, *(part.rows for part in self.packed.parts)])
-        self._open: OrderedDict[int, tuple[Any, ...]] = OrderedDict()
+        self._open: OrderedDict[int, Opened] = OrderedDict()
 
     def __len__(self) -> int:
         """Return the number of rows, over all ranks."""
         return int(self._first_row[-1])
 
     @property
-    def sequence_length(self) -> int:
-        """Return L, the tokens of a row."""
-        return self.packed.sequence_length
-
-    @property
-    def weighted(self) -> bool:
-        """Return whether tokens have weights."""
-        return self.packed.token_weights
+    def form(self) -> Packed:
+        """Return what the manifest says."""
+        return self.packed
 
     @property
     def epoch(self) -> int:
         """How many whole passes have been read."""
         return self.consumed // max(1, len(self))
 
-    def tokens(self, rows: np.ndarray) -> np.ndarray:
-        """Return [B, L], the tokens of rows alone, in the dtype of the files."""
-        return self._rows(rows, 0, self.packed.dtype)
+    def places(self, rows: np.ndarray) -> Iterator[tuple[int, Opened, int]]:
+        """Yield, for each of `rows` in their order, its index among them, the part it lies in, and its row there."""
+        for i, (part, at) in enumerate(self._located(rows)):
+            yield i, self._part(part), at
 
-    def token_weights(self, rows: np.ndarray) -> np.ndarray:
-        """Return [B, L] float16, the weight of each token of rows.
-
-        Raises:
-            DataError: these sequences were packed without weights.
-        """
-        if not self.weighted:
-            raise DataError(f"{self.packed.root} has no weights of tokens; wire `weights` where they are packed")
-        return self._rows(rows, 3, np.dtype("<f2"))
-
-    def _rows(self, rows: np.ndarray, kind: int, dtype: np.dtype) -> np.ndarray:
-        out = np.empty((len(rows), self.sequence_length), dtype)
-        parts = np.searchsorted(self._first_row, rows, "right") - 1
-        for i, (part, row) in enumerate(zip(parts.tolist(), (rows - self._first_row[parts]).tolist(), strict=True)):
-            out[i] = self._part(part)[kind][row]
-        return out
-
-    def segments(self, row: int) -> np.ndarray:
-        """Return what lies in a row from left to right, as `tokens.format.SEGMENT`: document, start, end, domain."""
-        part = int(np.searchsorted(self._first_row, row, "right")) - 1
-        _, offsets, segments, _ = self._part(part)
-        at = row - int(self._first_row[part])
-        return segments[offsets[at] : offsets[at + 1]]
+    def _located(self, rows: np.ndarray) -> Iterator[tuple[int, int]]:
+        """Yield the number of the part that each row lies in, and its row there."""
+        parts = self._first_row.searchsorted(rows, "right") - 1
+        return zip(parts.tolist(), (rows - self._first_row[parts]).tolist(), strict=True)
 
     def rows_at(self, positions: np.ndarray) -> np.ndarray:
         """Return the rows at positions of the endless global stream."""
@@ -146,11 +124,10 @@ class PackedDataset(Stream):
             return
         from pipeline.tokens import remote
 
-        parts = np.searchsorted(self._first_row, rows, "right") - 1
-        unopened = [self.packed.parts[part] for part in np.unique(parts).tolist() if part not in self._open]
-        remote.begin_offsets(unopened)
-        places = zip(parts.tolist(), (rows - self._first_row[parts]).tolist(), strict=True)
-        remote.expect_rows((self._part(part), row) for part, row in places)
+        located = list(self._located(rows))
+        unopened = sorted({part for part, _ in located} - self._open.keys())
+        remote.begin_offsets(self.packed.parts[part] for part in unopened)
+        remote.expect_rows((self._part(part), at) for part, at in located)
 
     def _end(self) -> int | None:
         if self.epochs is None:
@@ -158,7 +135,7 @@ class PackedDataset(Stream):
         run = self.epochs * len(self)
         return (self.consumed // run + 1) * run if run else 0
 
-    def _part(self, index: int) -> tuple[Any, ...]:
+    def _part(self, index: int) -> Opened:
         arrays = self._open.get(index)
         if arrays is None:
             arrays = self._opened(self.packed.parts[index])
@@ -169,16 +146,23 @@ class PackedDataset(Stream):
             self._open.move_to_end(index)
         return arrays
 
-    def _opened(self, part: Part) -> tuple[Any, ...]:
-        """Return rows, offsets, segments and weights, None where there are none."""
+    def _opened(self, part: Part) -> Opened:
         rows, offsets, segments = part.open()
         if rows.shape != (part.rows, self.sequence_length) or rows.dtype != self.packed.dtype:
             raise DataError(
                 f"{part.paths()[0]} holds {rows.dtype} {rows.shape}, the manifest says {self.packed.dtype} "
                 f"{(part.rows, self.sequence_length)}: build it again"
             )
-        return rows, offsets, segments, part.weights()
+        return Opened(rows, offsets, segments, part.weights())
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the mapped files behind: a process that gets this dataset maps its own."""
         return self.__dict__ | {"_open": OrderedDict()}
+
+
+def _packed(path: Path | str) -> Packed:
+    if "://" not in str(path):
+        return read_packed(Path(path))
+    from pipeline.tokens import remote  # a trainer on local files needs none of it
+
+    return remote.read_packed(str(path))

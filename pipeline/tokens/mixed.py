@@ -11,7 +11,7 @@ numpy and the standard library only: the trainer imports this.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ import numpy as np
 
 from pipeline.errors import DataError
 from pipeline.kernels.permutation import key_of, keys_of, permuted
+from pipeline.tokens.format import Packed
 from pipeline.tokens.loader import PackedDataset
-from pipeline.tokens.stream import Positions, Stream
+from pipeline.tokens.stream import Opened, Positions, Stream
 
 ALIKE = ("sequence_length", "dtype", "vocab_size", "eos_id", "bos_id", "pad_id", "token_weights")
 """What sources that are read as one must have in common."""
@@ -88,14 +89,9 @@ class MixedDataset(Stream):
         return int(self._first_row[-1])
 
     @property
-    def sequence_length(self) -> int:
-        """Return L, the tokens of a row."""
-        return self.sources[0].sequence_length
-
-    @property
-    def weighted(self) -> bool:
-        """Return whether tokens have weights."""
-        return self.sources[0].weighted
+    def form(self) -> Packed:
+        """Return what the manifest of the first source says: the others are like it in what rows have in common."""
+        return self.sources[0].packed
 
     @property
     def passes(self) -> dict[str, float]:
@@ -108,28 +104,11 @@ class MixedDataset(Stream):
         source = np.searchsorted(self._first_row, rows, "right") - 1
         return source, rows - self._first_row[source]
 
-    def tokens(self, rows: np.ndarray) -> np.ndarray:
-        """Return [B, L], the tokens of rows alone, in the dtype of the files."""
-        out = np.empty((len(rows), self.sequence_length), self.sources[0].packed.dtype)
-        for source, places, within in self._by_source(rows):
-            out[places] = source.tokens(within)
-        return out
-
-    def token_weights(self, rows: np.ndarray) -> np.ndarray:
-        """Return [B, L] float16, the weight of each token of rows.
-
-        Raises:
-            DataError: these sequences were packed without weights.
-        """
-        out = np.empty((len(rows), self.sequence_length), np.float16)
-        for source, places, within in self._by_source(rows):
-            out[places] = source.token_weights(within)
-        return out
-
-    def segments(self, row: int) -> np.ndarray:
-        """Return what lies in a row from left to right, as `tokens.format.SEGMENT`; domains are the source's."""
-        source, within = self.located(np.array([row]))
-        return self.sources[int(source[0])].segments(int(within[0]))
+    def places(self, rows: np.ndarray) -> Iterator[tuple[int, Opened, int]]:
+        """Yield, for each of `rows`, its index among them, the part it lies in, and its row there."""
+        for source, indices, within in self._by_source(rows):
+            for i, (_, part, at) in zip(indices.tolist(), source.places(within), strict=True):
+                yield i, part, at
 
     def rows_at(self, positions: np.ndarray) -> np.ndarray:
         """Return the rows at positions of the endless global stream."""

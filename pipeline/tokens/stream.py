@@ -9,21 +9,28 @@ numpy and the standard library only: the trainer imports this.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from pipeline.errors import DataError
-from pipeline.tokens.format import PADDING
-
-IGNORE = -100
-"""The target of a position that is not learned: the last of a segment, and padding."""
+from pipeline.kernels.row_arrays import row_arrays
+from pipeline.tokens.format import PADDING, SEGMENT, Packed
 
 Item = dict[str, np.ndarray]
 Positions = Literal["restart", "continue"]
 FLAT = ("cu_seqlens", "max_seqlen")
 """What is said of all positions of a batch together."""
 LOOKAHEAD = 1024
+
+
+class Opened(NamedTuple):
+    """The arrays of one part, as `tokens.format` has them: mapped, or fetched where they are indexed."""
+
+    rows: np.ndarray
+    offsets: np.ndarray
+    segments: np.ndarray
+    weights: np.ndarray | None
 
 
 class Stream(ABC):
@@ -62,29 +69,51 @@ class Stream(ABC):
 
     @property
     @abstractmethod
-    def sequence_length(self) -> int:
-        """Return L, the tokens of a row."""
+    def form(self) -> Packed:
+        """Return what a manifest says of all rows: their length, the dtype of tokens, whether they have weights."""
 
     @property
-    @abstractmethod
+    def sequence_length(self) -> int:
+        """Return L, the tokens of a row."""
+        return self.form.sequence_length
+
+    @property
     def weighted(self) -> bool:
         """Return whether tokens have weights."""
+        return self.form.token_weights
 
     @abstractmethod
     def __len__(self) -> int:
         """Return the number of rows, over all ranks."""
 
     @abstractmethod
+    def places(self, rows: np.ndarray) -> Iterator[tuple[int, Opened, int]]:
+        """Yield, for each of `rows` and in any order, its index among them, the part it lies in, and its row there."""
+
     def tokens(self, rows: np.ndarray) -> np.ndarray:
         """Return [B, L], the tokens of rows alone, in the dtype of the files."""
+        out = np.empty((len(rows), self.sequence_length), self.form.dtype)
+        for i, part, at in self.places(rows):
+            out[i] = part.rows[at]
+        return out
 
-    @abstractmethod
     def token_weights(self, rows: np.ndarray) -> np.ndarray:
-        """Return [B, L] float16, the weight of each token of rows; DataError where tokens have none."""
+        """Return [B, L] float16, the weight of each token of rows.
 
-    @abstractmethod
+        Raises:
+            DataError: these sequences were packed without weights.
+        """
+        out = np.empty((len(rows), self.sequence_length), "<f2")
+        for i, part, at in self.places(rows):
+            if part.weights is None:
+                raise DataError(f"{self.form.root} has no weights of tokens; wire `weights` where they are packed")
+            out[i] = part.weights[at]
+        return out
+
     def segments(self, row: int) -> np.ndarray:
         """Return what lies in a row from left to right, as `tokens.format.SEGMENT`: document, start, end, domain."""
+        _, part, at = next(self.places(np.array([row])))
+        return part.segments[part.offsets[at] : part.offsets[at + 1]]
 
     @abstractmethod
     def rows_at(self, positions: np.ndarray) -> np.ndarray:
@@ -102,41 +131,48 @@ class Stream(ABC):
         """Return the item of one row, by its place in the files."""
         if not -len(self) <= row < len(self):
             raise IndexError(f"row {row} of {len(self):,}")
-        batch = self.batch(np.array([row % len(self)]))
-        return {name: array if name in FLAT else array[0] for name, array in batch.items()}
+        return self._item(np.array([row % len(self)]))
+
+    def _item(self, rows: np.ndarray) -> Item:
+        """Return the batch of one row without its first axis."""
+        return {name: array if name in FLAT else array[0] for name, array in self.batch(rows).items()}
 
     def batch(self, rows: np.ndarray) -> Item:
-        """Return B rows at once: [B, L] arrays; cu_seqlens and max_seqlen are of the flattened B * L positions."""
-        tokens = self.tokens(rows).astype(np.int64)
-        segments = [self.segments(int(row)) for row in rows]
-        ends = np.concatenate([s["end"] + np.int64(i * self.sequence_length) for i, s in enumerate(segments)])
-        padding = np.concatenate([s["domain"] == PADDING for s in segments])
-        number = np.concatenate([np.arange(len(s), dtype=np.int32) for s in segments])
-        starts = np.concatenate([[0], ends[:-1]])
-        lengths = ends - starts
-        targets = np.empty(tokens.size, np.int64)
-        targets[:-1] = tokens.ravel()[1:]
-        targets[ends - 1] = IGNORE
-        for i in np.flatnonzero(padding):
-            targets[starts[i] : ends[i]] = IGNORE
-        learned, places = targets != IGNORE, np.arange(tokens.size)
-        restart = self.positions == "restart"
-        flat = {
-            "tokens": tokens,
-            "targets": targets,
-            "loss_mask": learned,
-            "position_ids": places - np.repeat(starts, lengths) if restart else places % self.sequence_length,
-            "document_ids": np.repeat(np.where(padding, np.int32(-1), number), lengths),
-        }
-        if self.weighted:
-            flat["loss_weights"] = _of_targets(self.token_weights(rows).ravel(), learned)
-        item = {name: array.reshape(tokens.shape) for name, array in flat.items()}
-        bounds = np.concatenate([[0], ends]).astype(np.int32)
-        return item | {"cu_seqlens": bounds, "max_seqlen": np.array(lengths.max(initial=0), np.int32)}
+        """Return B rows at once: [B, L] arrays; cu_seqlens and max_seqlen are of the flattened B * L positions.
+
+        Raises:
+            DataError: the segments of a row do not fill it.
+        """
+        # One block for the three widest arrays: allocators give smaller ones back to the system when a batch is let go,
+        # and touching fresh pages for the next one takes longer than all that is done here.
+        block = np.empty((3, len(rows), self.sequence_length), np.int64)
+        weights = np.empty(block.shape[1:], np.float16) if self.weighted else None
+        pieces = [b""] * len(rows)
+        for i, part, at in self.places(rows):
+            block[0, i] = part.rows[at]
+            # As bytes: numpy joins arrays of records field by field, which takes longer than the rows.
+            pieces[i] = part.segments[part.offsets[at] : part.offsets[at + 1]].tobytes()
+            if weights is not None and part.weights is not None:
+                weights[i] = part.weights[at]
+        segments = np.frombuffer(b"".join(pieces), SEGMENT)
+        behind = np.array([len(piece) for piece in pieces], np.int64).cumsum() // SEGMENT.itemsize
+        ends, last = segments["end"].astype(np.int64), behind - 1
+        if b"" in pieces or (ends[last] != self.sequence_length).any():
+            raise self._unfilled(rows)
+        padded = segments["domain"][last] == PADDING
+        return row_arrays(block, ends, behind, padded, restart=self.positions == "restart", weights_BL=weights)
+
+    def _unfilled(self, rows: np.ndarray) -> DataError:
+        ends = ((row, self.segments(row)["end"].tolist()) for row in map(int, rows))
+        row, found = next((row, found) for row, found in ends if found[-1:] != [self.sequence_length])
+        return DataError(
+            f"row {row:,} of {self.form.root} has segments that end at {found}; the last must end with the row, at "
+            f"{self.sequence_length:,}. Build it again."
+        )
 
     def __iter__(self) -> Iterator[Item]:
         """Yield this rank's items from where the state stands to the end of the last pass."""
-        return (self[int(rows[0])] for rows in self.steps(1))
+        return (self._item(rows) for rows in self.steps(1))
 
     def batches(self, batch_size: int) -> Iterator[Item]:
         """Yield this rank's items in batches, see `batch`; an incomplete last batch is skipped.
@@ -198,11 +234,3 @@ class Stream(ABC):
     @abstractmethod
     def expect(self, rows: np.ndarray) -> None:
         """Begin to fetch rows that will be read soon, in this order."""
-
-
-def _of_targets(weights: np.ndarray, learned: np.ndarray) -> np.ndarray:
-    """Return [T] float32, the weight of the token after each position, 0 where none is learned."""
-    out = np.zeros(len(weights), np.float32)
-    out[:-1] = weights[1:]
-    out[~learned] = 0
-    return out

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.corpus import DATA
+from pipeline.kernels import token_counts
 from pipeline.parquet import read_batches
 from pipeline.stage import Step
 from pipeline.tasks import LazySequence, Task
@@ -43,7 +44,8 @@ def vocabulary_use(step: Step, path: Path, size: int) -> dict[str, Any]:
     counts_V, domains = np.zeros(size, np.int64), dict[str, np.ndarray]()
     for some_V, by_domain in step.foreman.collect(partial(use_of_shards, folder=step.root / DATA, size=size), todo):
         counts_V += some_V
-        _merge(domains, by_domain)
+        for domain, used_V in by_domain.items():
+            domains[domain] = domains[domain] | used_V if domain in domains else used_V
     unused = np.flatnonzero(ordinary_V & (counts_V == 0))
     return {
         "tokens": int(ordinary_V.sum()),
@@ -61,23 +63,16 @@ def use_of_shards(task: Task, *, folder: Path, size: int) -> Use:
     counts_V, domains = np.zeros(size, np.int64), dict[str, np.ndarray]()
     for key in keys:
         for batch in read_batches(folder / f"{key}.parquet", ("domain", "tokens")):
-            some_V, by_domain = use_of(batch, size)
-            counts_V += some_V
-            _merge(domains, by_domain)
+            add_use(batch, counts_V, domains)
     return counts_V, domains
 
 
-def use_of(batch: pa.RecordBatch, size: int) -> Use:
-    """Return the use of a vocabulary of `size` ids in one batch; a domain whose documents are all null uses nothing."""
+def add_use(batch: pa.RecordBatch, counts_V: np.ndarray, domains: dict[str, np.ndarray]) -> None:
+    """Add the use of a vocabulary in one batch; a domain whose documents are all null or empty uses nothing."""
     named = batch["domain"].dictionary_encode()
-    ids_T, first, length = token_values(batch["tokens"], token_dtype(size))
-    ids_T = ids_T[first[0] :] if len(first) else ids_T
-    places_T = np.repeat(named.indices.to_numpy().astype(np.int64) * size, length) + ids_T
-    counts_DV = np.bincount(places_T, minlength=len(named.dictionary) * size).reshape(-1, size)
-    used = zip(named.dictionary.to_pylist(), counts_DV > 0, strict=True)
-    return counts_DV.sum(axis=0), {domain: used_V for domain, used_V in used if used_V.any()}
-
-
-def _merge(domains: dict[str, np.ndarray], more: dict[str, np.ndarray]) -> None:
-    for domain, used_V in more.items():
-        domains[domain] = domains[domain] | used_V if domain in domains else used_V
+    ids_T, first, length = token_values(batch["tokens"], token_dtype(len(counts_V)))
+    for number, domain in enumerate(named.dictionary.to_pylist()):
+        mine = (named.indices.to_numpy() == number) & (length > 0)
+        if mine.any():
+            used_V = domains.setdefault(domain, np.zeros(len(counts_V), bool))
+            token_counts.count(ids_T, first[mine], length[mine], counts_V, used_V)

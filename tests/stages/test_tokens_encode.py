@@ -208,6 +208,7 @@ def test_a_corpus_of_no_kept_document_uses_no_token(tmp_path, tokenizer_file):
 def test_a_part_of_a_batch_uses_the_tokens_of_its_own_documents(tmp_path, tokenizer_file):
     corpus = encoded(tmp_path, [some_documents(9)], tokenizer_file)
     batch, size = read(corpus).combine_chunks().to_batches()[0], corpus.manifest.facts["vocab_size"]
-    counts, _ = vocabulary_use.use_of(batch.slice(3, 4), size)
+    counts = np.zeros(size, np.int64)
+    vocabulary_use.add_use(batch.slice(3, 4), counts, {})
     expected = [token for tokens in token_lists(corpus)[3:7] for token in tokens]
     assert counts.tolist() == np.bincount(expected, minlength=size).tolist()

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.tokens import engine, minimum, pieces, superwords
 from pipeline.tokens.bytelevel import to_bytes
+from pipeline.tokens.fuzz import fuzz
 from pipeline.tokens.split import pre_tokenizer as cut_by
 from pipeline.tokens.train import TrainParams, train_parity, train_tokenizer
 
@@ -24,7 +25,7 @@ def prose(count=120, seed=0):
 
 
 def trained(kind, **policies):
-    texts = [*prose(), *engine.fuzz(60, seed=7)]
+    texts = [*prose(), *fuzz(60, seed=7)]
     if kind == "parity":
         languages = {"en": texts[::2], "de": texts[1::2]}
         return train_parity(
@@ -43,7 +44,7 @@ def differing(a, b, texts):
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("kind", ["bpe", "superbpe", "parity"])
 def test_both_engines_give_the_same_ids_whatever_the_kind_the_split_and_the_policies(tmp_path, kind, split):
-    texts = [*prose(30, seed=1), *engine.fuzz(150, seed=2)]
+    texts = [*prose(30, seed=1), *fuzz(150, seed=2)]
     path = tmp_path / "tokenizer.json"
     for digits, whitespace in POLICIES:
         trained(kind, split=split, digits=digits, whitespace=whitespace).save(str(path))
@@ -59,7 +60,7 @@ def test_the_fast_engine_is_chosen_for_every_kind(tmp_path, kind):
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_pieces_are_those_of_the_tokenizer(split):
-    texts = ["", *prose(30, seed=4), "", *engine.fuzz(150, seed=5), ""]
+    texts = ["", *prose(30, seed=4), "", *fuzz(150, seed=5), ""]
     for digits, whitespace in POLICIES:
         specification = trained("bpe", split=split, digits=digits, whitespace=whitespace).to_str()
         fast, slow = (cut(specification)(texts) for cut in (pieces.by_engine, pieces.by_reference))
@@ -69,7 +70,7 @@ def test_pieces_are_those_of_the_tokenizer(split):
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_the_text_of_the_second_stage_of_superbpe_has_the_same_tokens_and_pieces_by_both_engines(split):
-    texts = ["", *prose(30, seed=8), *engine.fuzz(150, seed=9), ""]
+    texts = ["", *prose(30, seed=8), *fuzz(150, seed=9), ""]
     for digits, whitespace in POLICIES:
         policies = {"split": split, "digits": digits, "whitespace": whitespace}
         first = trained("bpe", **policies)

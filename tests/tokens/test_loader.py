@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import subprocess
 import sys
 from itertools import pairwise
@@ -10,9 +11,9 @@ import numpy as np
 import pytest
 
 from pipeline.errors import DataError
+from pipeline.kernels.row_arrays import IGNORE
 from pipeline.tokens.format import PADDING
 from pipeline.tokens.loader import PackedDataset
-from pipeline.tokens.stream import IGNORE
 from tests.tokens.packed import PAD, write_packed
 
 
@@ -74,6 +75,46 @@ def test_a_batch_is_its_rows_side_by_side(folder):
     bounds = [0, *(16 * i + end for i, item in enumerate(items) for end in item["cu_seqlens"][1:].tolist())]
     assert batch["cu_seqlens"].tolist() == bounds
     assert batch["max_seqlen"] == max(item["max_seqlen"] for item in items)
+
+
+def test_a_batch_of_no_rows_has_no_positions(folder, tmp_path):
+    write_packed(tmp_path / "weighted", weighted=True)
+    for root in (folder[0], tmp_path / "weighted"):
+        dataset = PackedDataset(root)
+        empty, one = dataset.batch(np.zeros(0, np.int64)), dataset.batch(np.zeros(1, np.int64))
+        assert {name: array.dtype for name, array in empty.items()} == {name: a.dtype for name, a in one.items()}
+        assert empty.pop("cu_seqlens").tolist() == [0]
+        assert empty.pop("max_seqlen") == 0
+        assert {array.shape for array in empty.values()} == {(0, 16)}
+
+
+def test_the_arrays_of_a_batch_may_be_written(folder):
+    """They are the trainer's own: neither the files nor the next batch."""
+    dataset = PackedDataset(folder[0])
+    first, rows = dataset.batch(np.array([2, 3])), np.array([4, 5])
+    expected = {name: array.tolist() for name, array in dataset.batch(rows).items()}
+    for array in first.values():
+        array[...] = 1
+    assert {name: array.tolist() for name, array in dataset.batch(rows).items()} == expected
+    second = dataset.batch(rows)
+    assert all((array == 1).all() for array in first.values())
+    assert not any(np.shares_memory(a, b) for a in first.values() for b in second.values())
+
+
+@pytest.mark.parametrize("found", ["[15]", "[]"])
+def test_a_row_that_its_segments_do_not_fill_is_refused(tmp_path, found):
+    write_packed(tmp_path / "p", rows=1, parts=2)
+    stem = tmp_path / "p/data/part-00001"
+    segments, offsets = (np.load(f"{stem}.{kind}.npy") for kind in ("segments", "offsets"))
+    ends = json.loads(found)
+    offsets[1] = len(ends)
+    segments["end"][: len(ends)] = ends
+    np.save(f"{stem}.segments.npy", segments)
+    np.save(f"{stem}.offsets.npy", offsets)
+    dataset = PackedDataset(tmp_path / "p")
+    assert dataset[0]["cu_seqlens"][-1] == 16
+    with pytest.raises(DataError, match=rf"row 1 of .* has segments that end at {re.escape(found)}; the last must end"):
+        dataset.batch(np.array([0, 1]))
 
 
 def test_positions_restart_with_every_segment_or_continue_through_the_row(folder):

@@ -142,25 +142,10 @@ def test_a_file_cut_while_it_is_read_is_an_error_and_not_a_row(folder):
         dataset[0]
 
 
-def test_sequences_on_s3_are_read(folder, monkeypatch):
-    import boto3
-    from moto import server
-
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    s3 = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    s3.start()
-    host, port = s3.get_host_and_port()
-    try:
-        client = boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1")
-        client.create_bucket(Bucket="packed")
-        for path in folder.rglob("*.*"):
-            client.upload_file(str(path), "packed", f"a/{path.relative_to(folder).as_posix()}")
-        url = f"s3://packed/a?scheme=http&endpoint_override={host}:{port}&region=us-east-1"
-        assert batches(PackedDataset(url, seed=2)) == batches(PackedDataset(folder, seed=2))
-    finally:
-        s3.stop()
+def test_sequences_on_s3_are_read(folder, bucket):
+    for path in folder.rglob("*.*"):
+        bucket.put(path, f"a/{path.relative_to(folder).as_posix()}")
+    assert batches(PackedDataset(bucket.url("a"), seed=2)) == batches(PackedDataset(folder, seed=2))
 
 
 def test_rows_of_local_files_are_not_fetched(folder, fetched):
