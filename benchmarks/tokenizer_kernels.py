@@ -30,6 +30,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from pipeline.kernels import fewest, merges
 from pipeline.tokens import bytelevel, engine, minimum, split
+from pipeline.tokens import pieces as cutters
 from pipeline.tokens.train import TrainParams, train_tokenizer
 
 UNLIMITED = 1 << 30
@@ -77,7 +78,7 @@ def by_trainer(texts: Sequence[str], expression: str, count: int) -> list[tuple[
 
 def by_kernel(texts: list[str], expression: str, count: int) -> list[tuple[str, str]]:
     """Return the merges of the kernel."""
-    cut = minimum.by_engine(untrained(expression).to_str())
+    cut = cutters.by_engine(untrained(expression).to_str())
     order = np.array([bytelevel.to_bytes(name)[0] for name in ALPHABET], np.uint8)  # type: ignore[index]
     ids = np.argsort(order).astype(np.int32)
     pieces = cut(texts)
@@ -127,7 +128,7 @@ def plainly(data: bytes, ends: Sequence[int], tokens: dict[bytes, int], longest:
 def cutting(texts: list[str], options: Any) -> list[dict[str, Any]]:
     """Return the rows on fewest tokens, pieces and the encoder as a whole."""
     specification = train_tokenizer(texts, TrainParams()).to_str()
-    slow, fast = minimum.by_reference(specification), minimum.by_engine(specification)
+    slow, fast = cutters.by_reference(specification), cutters.by_engine(specification)
     words = minimum.words(specification)
     encoder, reference = minimum.MinimumEncoder(specification), engine.ReferenceEncoder(specification)
     encoder.encode(texts[:1])  # compiles

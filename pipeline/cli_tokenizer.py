@@ -39,7 +39,12 @@ def tokenizer() -> None:
     help="The same sentences in several languages: one column a language, rows that lack one left out.",
 )
 @click.option("--text", default="text", show_default=True, help="The column of text.")
-@click.option("--domain", default="domain", show_default=True, help="The column of domains or languages.")
+@click.option(
+    "--domain",
+    default="domain",
+    show_default=True,
+    help="The column of domains or languages; a file without it is one.",
+)
 @click.option("--mb", type=click.IntRange(1), default=20, show_default=True, help="How much text is looked at.")
 @click.option("--least", type=click.IntRange(1), default=10, show_default=True, help="Rarer tokens are under-trained.")
 @click.option("--json", "machine", is_flag=True, help="Print one JSON object for machines.")
@@ -62,7 +67,7 @@ def report(
     from pipeline.tokens import report as figures
 
     sentences = tables.read(parallel) if parallel else None
-    files = [_tokenizer(path) for path in tokenizers]
+    files = list(dict.fromkeys(_tokenizer(path) for path in tokenizers))
     texts = figures.texts_of(_sources(paths), figures.Columns(text, domain), mb * 1_000_000)
     told = figures.report(files, texts, sentences, least)
     if machine:
@@ -99,9 +104,10 @@ def _print(told: Mapping[str, Any], least: int) -> None:
         by_domain[title]["(Gini)"] = [row["gini"] for row in rows]
     for title, values in by_domain.items():
         print_table((title, *names), [(name, *map(_shown, some)) for name, some in values.items()], right=names)
-    for name, row in zip(names, rows, strict=True):
-        click.echo(f"{name}, longest: {_listed(token['token'] for token in row['longest'])}")
-        click.echo(f"{name}, last of those under {least}: {_listed(reversed(row['rare']))}")
+    for path, number in numbers.items():
+        row = next(row for row in rows if row["tokenizer"] == path)
+        click.echo(f"{number}, longest: {_listed(token['token'] for token in row['longest'])}")
+        click.echo(f"{number}, last by id of those under {least}: {_listed(reversed(row['rare']))}")
 
 
 def _numbers(row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -5,18 +5,19 @@ stage's merges, cut only where no superword may reach, and goes on merging (`ker
 """
 
 import json
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from tokenizers import Tokenizer
 
 from pipeline.kernels import merges
-from pipeline.tokens import bytelevel, split
+from pipeline.tokens import bytelevel, engine, pieces, split
 from pipeline.tokens.train_params import TrainParams
 
 BATCH = 256
-"""Documents encoded at once: an encoding takes some 300 bytes a token."""
+"""Documents encoded at once: an encoding of `tokenizers` takes some 300 bytes a token."""
+
+Cut = Callable[[list[str]], tuple[np.ndarray, np.ndarray]]
 
 
 def extend(first: Tokenizer, texts: Sequence[str], params: TrainParams) -> Tokenizer:
@@ -29,7 +30,7 @@ def extend(first: Tokenizer, texts: Sequence[str], params: TrainParams) -> Token
     strings = [bytelevel.to_bytes(name) or b"" for name in names]
     banned = np.array([name in params.special_tokens for name in names])
     strings = [name.encode() if no else text for name, text, no in zip(names, strings, banned, strict=True)]
-    tokens, ends = _pieces(first, texts)
+    tokens, ends = _pieces(first, strings, texts)
     data, offsets = np.frombuffer(b"".join(strings), np.uint8), bytelevel.bounds(map(len, strings))
     wanted = params.vocab_size - len(names)
     found, data, offsets = merges.learn(tokens, ends, data, offsets, banned, wanted, params.most_words)
@@ -38,18 +39,41 @@ def extend(first: Tokenizer, texts: Sequence[str], params: TrainParams) -> Token
     return _made(first, names, [[names[left], names[right]] for left, right, _ in found.tolist()])
 
 
-def _pieces(first: Tokenizer, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return (ids int32 [T], ends int64 [P + 1]) of all pieces of the texts."""
+def _pieces(first: Tokenizer, strings: Sequence[bytes], texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return (ids int32 [T], ends int64 [P + 1]) of all pieces of the texts; strings are the tokens' bytes."""
+    way, _ = pieces.proved(lambda: by_engine(first, strings), by_reference(first))
     ids, lengths = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)]
-    for encoding in _encodings(first, texts):
-        ids.append(np.array(encoding.ids, np.int32))
-        lengths.append(np.unique(np.array(encoding.word_ids, np.int64), return_counts=True)[1])
-    return np.concatenate(ids), bytelevel.bounds(np.concatenate(lengths).tolist())
-
-
-def _encodings(first: Tokenizer, texts: Sequence[str]) -> Iterator[Any]:
     for start in range(0, len(texts), BATCH):
-        yield from first.encode_batch(texts[start : start + BATCH], add_special_tokens=False)
+        some, ends = way(list(texts[start : start + BATCH]))
+        ids.append(some)
+        lengths.append(np.diff(ends))
+    return np.concatenate(ids), np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(lengths))])
+
+
+def by_reference(first: Tokenizer) -> Cut:
+    """Return what cuts texts into (ids int32 [T], ends int64 [P + 1]), as `tokenizers` does."""
+
+    def cut(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        ids, lengths = [np.zeros(0, np.int32)], [np.zeros(1, np.int64)]
+        for encoding in first.encode_batch(texts, add_special_tokens=False):
+            ids.append(np.array(encoding.ids, np.int32))
+            lengths.append(np.unique(np.array(encoding.word_ids, np.int64), return_counts=True)[1])
+        return np.concatenate(ids), np.cumsum(np.concatenate(lengths))
+
+    return cut
+
+
+def by_engine(first: Tokenizer, strings: Sequence[bytes]) -> Cut:
+    """Return what does the same with fastokens: a piece ends with the token that ends at its last byte."""
+    specification = first.to_str()
+    encoder, split = engine.FastEncoder(specification), pieces.by_engine(specification)
+    sizes_V = np.array([len(string) for string in strings], np.int64)
+
+    def cut(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        ids, _ = encoder.encode(texts)
+        return ids.astype(np.int32), np.searchsorted(np.cumsum(sizes_V[ids]), split(texts).ends, "right")
+
+    return cut
 
 
 def _made(first: Tokenizer, names: Sequence[str], more: list[list[str]]) -> Tokenizer:

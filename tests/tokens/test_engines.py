@@ -6,13 +6,16 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from pipeline.tokens import engine, minimum
+from pipeline.tokens import engine, minimum, pieces, superwords
+from pipeline.tokens.bytelevel import to_bytes
+from pipeline.tokens.fuzz import fuzz
+from pipeline.tokens.split import pre_tokenizer as cut_by
 from pipeline.tokens.train import TrainParams, train_parity, train_tokenizer
 
 EOS = "<|endoftext|>"
 PHRASES = ["on the other hand", "as a matter of fact", "it is said that", "in 1984 and 20177", "see: it", "don't  STOP"]
 SPLITS = ["llama3", "qwen2", "gpt2", "o200k"]
-POLICIES = [(digits, blanks) for digits in (None, "threes", "single", "whole") for blanks in ("runs", "single")]
+POLICIES = [(None, "runs"), ("threes", "single"), ("single", "runs"), ("whole", "single")]
 
 
 def prose(count=120, seed=0):
@@ -22,7 +25,7 @@ def prose(count=120, seed=0):
 
 
 def trained(kind, **policies):
-    texts = [*prose(), *engine.fuzz(60, seed=7)]
+    texts = [*prose(), *fuzz(60, seed=7)]
     if kind == "parity":
         languages = {"en": texts[::2], "de": texts[1::2]}
         return train_parity(
@@ -41,7 +44,7 @@ def differing(a, b, texts):
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("kind", ["bpe", "superbpe", "parity"])
 def test_both_engines_give_the_same_ids_whatever_the_kind_the_split_and_the_policies(tmp_path, kind, split):
-    texts = [*prose(30, seed=1), *engine.fuzz(150, seed=2)]
+    texts = [*prose(30, seed=1), *fuzz(150, seed=2)]
     path = tmp_path / "tokenizer.json"
     for digits, whitespace in POLICIES:
         trained(kind, split=split, digits=digits, whitespace=whitespace).save(str(path))
@@ -55,24 +58,44 @@ def test_the_fast_engine_is_chosen_for_every_kind(tmp_path, kind):
     assert engine.choose(tmp_path / "tokenizer.json", EOS, prose(50, seed=3)) == (engine.FAST, "")
 
 
-@pytest.mark.parametrize("kind", ["bpe", "superbpe"])
 @pytest.mark.parametrize("split", SPLITS)
-def test_pieces_are_those_of_the_tokenizer(kind, split):
-    texts = ["", *prose(30, seed=4), "", *engine.fuzz(150, seed=5), ""]
+def test_pieces_are_those_of_the_tokenizer(split):
+    texts = ["", *prose(30, seed=4), "", *fuzz(150, seed=5), ""]
     for digits, whitespace in POLICIES:
-        specification = trained(kind, split=split, digits=digits, whitespace=whitespace).to_str()
-        fast, slow = (cut(specification)(texts) for cut in (minimum.by_engine, minimum.by_reference))
+        specification = trained("bpe", split=split, digits=digits, whitespace=whitespace).to_str()
+        fast, slow = (cut(specification)(texts) for cut in (pieces.by_engine, pieces.by_reference))
         for found, expected in zip(fast, slow, strict=True):
             np.testing.assert_array_equal(found, expected, (digits, whitespace))
 
 
+@pytest.mark.parametrize("split", SPLITS)
+def test_the_text_of_the_second_stage_of_superbpe_has_the_same_tokens_and_pieces_by_both_engines(split):
+    texts = ["", *prose(30, seed=8), *fuzz(150, seed=9), ""]
+    for digits, whitespace in POLICIES:
+        policies = {"split": split, "digits": digits, "whitespace": whitespace}
+        first = trained("bpe", **policies)
+        first.pre_tokenizer = cut_by(TrainParams(**policies).wide())
+        first.encode_special_tokens = True
+        strings = [to_bytes(name) or b"" for name in sorted(first.get_vocab(), key=first.get_vocab().get)]
+        fast, slow = superwords.by_engine(first, strings)(texts), superwords.by_reference(first)(texts)
+        np.testing.assert_array_equal(fast[0], slow[0])
+        np.testing.assert_array_equal(fast[1], slow[1])
+        assert len(slow[1]) > 200
+
+
+def test_superbpe_is_the_same_where_the_slow_engine_cuts(monkeypatch):
+    fast = trained("superbpe").to_str()
+    monkeypatch.setattr(superwords, "by_engine", broken)
+    assert trained("superbpe").to_str() == fast
+
+
 def wrong(specification):
     """Return a splitter that forgets where the second piece begins."""
-    right = minimum.by_reference(specification)
+    right = pieces.by_reference(specification)
     return lambda texts: right(texts)._replace(ends=np.delete(right(texts).ends, 1))
 
 
-def broken(specification):
+def broken(*_):
     raise ValueError("unsupported pre-tokenizer")
 
 
@@ -81,7 +104,7 @@ def test_where_the_fast_engine_cuts_otherwise_the_slow_one_cuts_and_it_is_said(m
     specification, texts = trained("bpe").to_str(), prose(20, seed=6)
     expected = minimum.MinimumEncoder(specification)
     assert expected.note == ""
-    monkeypatch.setattr(minimum, "by_engine", fast)
+    monkeypatch.setattr(pieces, "by_engine", fast)
     found = minimum.MinimumEncoder(specification)
     assert why in found.note
     assert differing(found, expected, texts) == []

@@ -64,7 +64,8 @@ def test_the_figures_are_those_of_counting_by_hand(corpus, tokenizers):
 
 
 def test_tokenizers_stand_side_by_side_by_merges_and_by_fewest_tokens(corpus, tokenizers):
-    rows = json.loads(corpusmill("report", *tokenizers, "--on", corpus, "--json"))["rows"]
+    twice = [*tokenizers, tokenizers[0]]
+    rows = json.loads(corpusmill("report", *twice, "--on", corpus, "--json"))["rows"]
     assert [(row["vocabulary"], row["segmentation"]) for row in rows] == [
         (270, "bpe"),
         (270, "minimum"),
@@ -78,7 +79,7 @@ def test_tokenizers_stand_side_by_side_by_merges_and_by_fewest_tokens(corpus, to
     assert re.search(r"tokens/word +1 bpe +1 minimum +2 bpe +2 minimum", printed)
     books = " +".join(f"{row['domains']['books']['fertility']:.3f}" for row in rows)
     assert re.search(f"books +{books}", printed)
-    assert repr(rows[0]["rare"][-1]) in printed
+    assert f"1, last by id of those under 10: {rows[0]['rare'][-1]!r}" in printed
 
 
 def premiums(corpus, tokenizer, table):
@@ -144,6 +145,9 @@ def test_what_is_no_corpus_and_no_tokenizer_is_refused(corpus, tokenizers, tmp_p
     assert "holds no tokenizer.json" in corpusmill("report", tmp_path / "empty", "--on", corpus, code=2)
     assert "not a tokenizer.json" in corpusmill("report", corpus / "a.parquet", "--on", corpus, code=2)
     assert "nothing at" in corpusmill("report", tokenizers[0], "--on", tmp_path / "nowhere", code=2)
+    model = b'{"model": {"type": "WordLevel", "vocab": {}, "unk_token": "x"}}'
+    mute = written(tmp_path / "mute.json", model)
+    assert "mute.json cannot encode text" in corpusmill("report", mute, "--on", corpus, code=2)
     assert "no `model`" in corpusmill("report", written(tmp_path / "list.json", b"[]"), "--on", corpus, code=2)
 
 
