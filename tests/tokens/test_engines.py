@@ -13,7 +13,16 @@ from pipeline.tokens.split import pre_tokenizer as cut_by
 from pipeline.tokens.train import TrainParams, train_parity, train_tokenizer
 
 EOS = "<|endoftext|>"
-PHRASES = ["on the other hand", "as a matter of fact", "it is said that", "in 1984 and 20177", "see: it", "don't  STOP"]
+PHRASES = [
+    "on the other hand",
+    "as a matter of fact",
+    "it is said that",
+    "in 1984 and 20177",
+    "see: it",
+    "don't  STOP",
+    "a <p>b<|endoftext|>",
+]
+SPECIAL = (EOS, "<p>")
 SPLITS = ["llama3", "qwen2", "gpt2", "o200k"]
 POLICIES = [(None, "runs"), ("threes", "single"), ("single", "runs"), ("whole", "single")]
 
@@ -25,13 +34,11 @@ def prose(count=120, seed=0):
 
 
 def trained(kind, **policies):
-    texts = [*prose(), *fuzz(60, seed=7)]
+    texts, given = [*prose(), *fuzz(60, seed=7)], {"vocab_size": 420, "special_tokens": SPECIAL} | policies
     if kind == "parity":
         languages = {"en": texts[::2], "de": texts[1::2]}
-        return train_parity(
-            languages, TrainParams(kind=kind, vocab_size=420, ratio={"en": 1, "de": 2}, **policies), None
-        )
-    return train_tokenizer(texts, TrainParams(kind=kind, vocab_size=420, **policies))
+        return train_parity(languages, TrainParams(kind=kind, ratio={"en": 1, "de": 2}, **given), None)
+    return train_tokenizer(texts, TrainParams(kind=kind, **given))
 
 
 def differing(a, b, texts):
