@@ -141,6 +141,10 @@ class Dedup(Frozen):
 Export = Literal["megatron", "mds", "litdata", "huggingface", "flat", "olmo", "datatrove"]
 
 
+FOR_TRAINING = {"vocab_size", "train_mb", "kind", "split", "digits", "parallel", "train_weights"}
+"""Keys of `tokens` that say how a vocabulary is trained."""
+
+
 class Tokens(Frozen):
     """The vocabulary, the length of a training sequence and further formats.
 
@@ -164,7 +168,7 @@ class Tokens(Frozen):
 
     @model_validator(mode="after")
     def _is_brought_along_or_trained(self) -> "Tokens":
-        trained = sorted(self.model_fields_set & {"kind", "split", "digits", "parallel", "train_weights"})
+        trained = sorted(self.model_fields_set & FOR_TRAINING)
         if self.tokenizer is not None and trained:
             raise ValueError(f"a tokenizer is brought along, so `{trained[0]}` says nothing: leave out one of the two")
         return self

@@ -216,6 +216,14 @@ def test_the_record_of_a_build_says_what_was_built_and_holds_no_time(raw, first)
     assert builds.open_build(first.folder).corpora.keys() == first.corpora.keys()
 
 
+def test_the_recorded_recipe_of_a_vocabulary_brought_along_builds_the_same_again(raw, first, tmp_path):
+    tokens = {"tokenizer": str(first["tokenizer"].root / "data/tokenizer.json"), "sequence_length": 128}
+    built, _ = build(tmp_path, road(raw, dedup=None, quality=None, tokens=tokens))
+    record = json.loads((built.folder / "build.json").read_text())
+    _, heard = build(tmp_path, record["recipe"])
+    assert heard.ran == []
+
+
 def test_identity_is_pinned(raw, tmp_path):
     """If this fails, corpora on disk are orphaned: raise a version on purpose, or undo the change."""
     steps = plans.plan(Recipe(**road(raw)), Profile(root=tmp_path), {}, {"notes": "n", "prose": "p"})

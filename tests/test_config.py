@@ -54,6 +54,12 @@ def test_an_unknown_key_deep_in_a_section_is_named_with_its_neighbours():
         validate(LEAST | {"quality": labels}, Recipe, "r.yaml")
 
 
+@pytest.mark.parametrize("idle", [{"vocab_size": 4096}, {"train_mb": 5}, {"kind": "bpe"}, {"train_weights": "uniform"}])
+def test_what_says_how_to_train_is_refused_beside_a_vocabulary_brought_along(idle):
+    with pytest.raises(ConfigError, match=f"a tokenizer is brought along, so `{next(iter(idle))}` says nothing"):
+        validate(LEAST | {"tokens": {"tokenizer": "t.json"} | idle}, Recipe, "r.yaml")
+
+
 @pytest.mark.parametrize(
     ("wrong", "place"),
     [
