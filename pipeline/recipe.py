@@ -152,16 +152,16 @@ class Tokens(Frozen):
     what it is trained on; "mixture" takes those of the section `mixture`.
     """
 
-    tokenizer: str | None = None
+    tokenizer: str | None = Field(None, min_length=1)
     vocab_size: int = Field(16384, ge=300)
     train_mb: int = Field(10, ge=1)
     kind: Literal["bpe", "superbpe", "parity"] = "bpe"
     split: Literal["llama3", "qwen2", "gpt2", "o200k"] = "llama3"
     digits: Literal["threes", "single", "whole"] | None = None
-    parallel: str | None = None
+    parallel: str | None = Field(None, min_length=1)
     train_weights: Literal["natural", "uniform", "mixture"] | dict[str, float] = "natural"
     segmentation: Literal["bpe", "minimum"] = "bpe"
-    eos: str | None = None
+    eos: str | None = Field(None, min_length=1)
     sequence_length: int = Field(2048, ge=8)
     packing: PackingParams = PackingParams()
     export: tuple[Export, ...] = ()
