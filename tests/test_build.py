@@ -11,7 +11,7 @@ import pytest
 import pipeline
 from pipeline import builds, plans, store
 from pipeline.config import Profile
-from pipeline.errors import DataError, LockedError
+from pipeline.errors import ConfigError, DataError, LockedError
 from pipeline.recipe import Recipe
 from tests.conftest import read
 from tests.corpora import Row, raw_rows, road, tree, write_file, write_raw
@@ -207,6 +207,12 @@ def test_books_that_do_not_balance_leave_no_manifest(raw, tmp_path, monkeypatch)
     with pytest.raises(DataError, match="do not balance"):
         build(tmp_path, road(raw))
     assert not list(tmp_path.glob("corpora/dedup.exact-*/manifest.json"))
+
+
+def test_a_packing_that_its_plan_does_not_count_by_is_refused_before_anything_runs(raw, tmp_path):
+    with pytest.raises(ConfigError, match=r"steps\.sequences: the plan counts .* `tokens\.packing` sets both"):
+        build(tmp_path, road(raw, steps={"sequences": {"params": {"least_rest": 9}}}))
+    assert not (tmp_path / "corpora").exists()
 
 
 def test_the_record_of_a_build_says_what_was_built_and_holds_no_time(raw, first):
