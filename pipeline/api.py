@@ -187,7 +187,7 @@ def _find_build(given: str | Path, profile: Profile) -> Path:
     path = Path(given)
     if path.suffix in (".yaml", ".yml"):
         return builds.folder_of(load(path, Recipe), profile)
-    return path if path.exists() else profile.root / "builds" / str(given)
+    return path if path.exists() or len(path.parts) > 1 else profile.root / "builds" / str(given)
 
 
 class Silent:

@@ -58,7 +58,7 @@ def report(
     least: int,
     machine: bool,
 ) -> None:
-    """Compare TOKENIZERS (tokenizer.json files, or builds that trained one) on a corpus, side by side.
+    """Compare TOKENIZERS (tokenizer.json files, or builds that have one) on a corpus, side by side.
 
     \b
     Example:  corpusmill tokenizer report a.json b.json --on data/sample/docs --parallel sentences.parquet
@@ -123,14 +123,19 @@ def _listed(tokens: Iterable[str]) -> str:
 
 
 def _tokenizer(path: Path) -> Path:
-    """Return the tokenizer.json that is meant: the file itself, or that of a folder, a corpus or a build."""
+    """Return the tokenizer.json that is meant: the file itself, or that of a folder, a corpus or a build.
+
+    Of a build that is the one it trained, or the copy of the one it was given, which lies beside its sequences.
+    """
     from pipeline import records
     from pipeline.errors import ConfigError
 
     if not path.is_dir():
         return path
-    if (path / records.BUILD).exists():
-        return records.corpus_of(path, "tokens.train").root / "data" / "tokenizer.json"
+    if record := records.read_record(path):
+        trained = any(step["stage"] == "tokens.train" for step in record["steps"].values())
+        stage = "tokens.train" if trained else "tokens.pack"
+        return records.corpus_of(path, stage).root / "data" / "tokenizer.json"
     for found in (path / "tokenizer.json", path / "data" / "tokenizer.json"):
         if found.exists():
             return found

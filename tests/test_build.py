@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
 import pipeline
-from pipeline import builds, plans, store
+from pipeline import builds, cli, plans, store
 from pipeline.config import Profile
 from pipeline.errors import ConfigError, DataError, LockedError
 from pipeline.recipe import Recipe
@@ -222,12 +223,31 @@ def test_the_record_of_a_build_says_what_was_built_and_holds_no_time(raw, first)
     assert builds.open_build(first.folder).corpora.keys() == first.corpora.keys()
 
 
-def test_the_recorded_recipe_of_a_vocabulary_brought_along_builds_the_same_again(raw, first, tmp_path):
+@pytest.fixture(scope="module")
+def brought(raw, first, tmp_path_factory) -> builds.Build:
     tokens = {"tokenizer": str(first["tokenizer"].root / "data/tokenizer.json"), "sequence_length": 128}
-    built, _ = build(tmp_path, road(raw, dedup=None, quality=None, tokens=tokens))
-    record = json.loads((built.folder / "build.json").read_text())
-    _, heard = build(tmp_path, record["recipe"])
+    return build(tmp_path_factory.mktemp("brought"), road(raw, dedup=None, quality=None, tokens=tokens))[0]
+
+
+def test_the_recorded_recipe_of_a_vocabulary_brought_along_builds_the_same_again(brought):
+    record = json.loads((brought.folder / "build.json").read_text())
+    _, heard = build(brought.folder.parents[1], record["recipe"])
     assert heard.ran == []
+
+
+def test_the_tokenizer_of_a_build_is_compared_whether_trained_or_brought_along(first, brought):
+    folders = (first.folder, brought.folder)
+    told = CliRunner().invoke(
+        cli.main, ["tokenizer", "report", *map(str, folders), "--on", str(first.folder), "--json"]
+    )
+    assert told.exit_code == 0
+    figures = [row["tokens"] for row in json.loads(told.output)["rows"] if row["segmentation"] == "bpe"]
+    assert figures[0] == figures[1] > 0
+
+
+def test_a_path_of_no_build_is_named_as_it_was_given():
+    with pytest.raises(DataError, match="^no/such/build holds no finished build"):
+        pipeline.report("no/such/build")
 
 
 def test_identity_is_pinned(raw, tmp_path):

@@ -34,7 +34,10 @@ Texts = dict[str, list[str]]
 
 @dataclass(frozen=True)
 class Columns:
-    """Where a Parquet file has its text and its domain; a file without the latter is a domain, called by its stem."""
+    """Where a Parquet file has its text and its domain.
+
+    A file without the latter is a domain, called by its stem, unless a column was named that is not the usual one.
+    """
 
     text: str = "text"
     domain: str = "domain"
@@ -104,6 +107,11 @@ def _names(path: Path, columns: Columns) -> tuple[str, ...]:
     schema = pq.read_schema(path)
     if columns.text not in schema.names:
         raise DataError(f"{path} has no column {columns.text!r}; it has {', '.join(schema.names)}. Name it by --text")
+    if columns.domain not in (*schema.names, Columns.domain):
+        raise DataError(
+            f"{path} has no column {columns.domain!r}; it has {', '.join(schema.names)}. Name it by --domain, or leave "
+            "that out: the file is one domain then"
+        )
     kind = schema.field(columns.text).type
     if pa.types.is_dictionary(kind):
         kind = kind.value_type

@@ -167,6 +167,12 @@ def test_what_holds_no_text_is_refused_and_named(tokenizers, tmp_path, column, w
     assert "has no column 'body'; it has text" in said
 
 
+def test_a_column_of_domains_that_was_named_must_be_there(tokenizers, tmp_path):
+    pq.write_table(pa.table({"text": ["some text"]}), tmp_path / "a.parquet")
+    said = corpusmill("report", tokenizers[0], "--on", tmp_path / "a.parquet", "--domain", "lang", code=1)
+    assert "has no column 'lang'; it has text. Name it by --domain, or leave that out" in said
+
+
 def written(path, content):
     path.write_bytes(content)
     return path
