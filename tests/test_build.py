@@ -246,7 +246,7 @@ def test_the_tokenizer_of_a_build_is_compared_whether_trained_or_brought_along(f
 
 
 def test_a_path_of_no_build_is_named_as_it_was_given():
-    with pytest.raises(DataError, match="^no/such/build holds no finished build"):
+    with pytest.raises(DataError, match=r"^no/such/build holds no finished build"):
         pipeline.report("no/such/build")
 
 

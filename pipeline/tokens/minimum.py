@@ -32,7 +32,8 @@ class MinimumEncoder:
         offsets = bytelevel.bounds(map(len, strings.values()))
         if '"ByteLevel"' not in json.dumps(json.loads(specification).get("pre_tokenizer")):
             raise ConfigError(
-                "minimum segmentation wants a byte-level tokenizer; this one does not cut text into bytes"
+                "minimum segmentation wants a byte-level tokenizer; this one does not cut text into bytes. Leave out "
+                "`segmentation: minimum`"
             )
         try:
             self._trie = fewest.trie(np.frombuffer(b"".join(strings.values()), np.uint8), offsets, np.array([*strings]))
