@@ -83,7 +83,13 @@ def _run(step: Step, params: CustomParams, *, target: str) -> None:
     columns.setdefault("mask", schemas.MASK)
     fn = partial(apply, target=target, values=params.model_dump(mode="json"))
     empty = pa.RecordBatch.from_pylist([], schema=_input_schema(step, columns))
-    step.map_shards(fn, columns=columns, schema=fn(empty).schema)
+    schema = fn(empty).schema
+    if untyped := [field.name for field in schema if pa.types.is_null(field.type)]:
+        raise DataError(
+            f"{target} is called without rows first, to learn the types of its columns, and {untyped[0]!r} then has "
+            "none: give its array a type, such as pa.array(values, pa.float32())"
+        )
+    step.map_shards(fn, columns=columns, schema=schema)
 
 
 def apply(batch: pa.RecordBatch, *, target: str, values: dict[str, Any]) -> pa.RecordBatch:

@@ -119,6 +119,18 @@ def test_a_wrong_recipe_ends_with_2_and_one_sentence(home, change, said):
     assert len(done.stderr.splitlines()) < 12
 
 
+def test_a_column_of_ones_own_without_a_type_is_told_before_its_first_shard(home):
+    (home / "untyped.py").write_text(
+        "import pyarrow as pa\n\n\n"
+        'def fn(batch):\n    return pa.record_batch({"sizes": pa.array([len(t) for t in batch["text"].to_pylist()])})\n'
+    )
+    steps = {"sizes": {"stage": "untyped:fn", "version": 1, "inputs": {"documents": "documents"}}}
+    write_yaml(home / "untyped.yaml", road(home / "raw", name="untyped", steps=steps, **BARE))
+    done = corpusmill("build", "untyped.yaml", "--on", "profile.yaml", cwd=home)
+    assert done.returncode == 1
+    assert "'sizes' then has none: give its array a type" in done.stderr
+
+
 def test_a_failing_stage_ends_with_1_and_the_log_has_the_traceback(home):
     (home / "broken.py").write_text("def fn(batch):\n    return batch.slice(0, batch.num_rows // 2)\n")
     steps = {"bad": {"stage": "broken:fn", "version": 1, "inputs": {"documents": "documents"}}}
