@@ -20,6 +20,9 @@ from pipeline.screen import human
 DISK_SHARE = 0.6
 """Compressed documents and tokens need about this much of the text's bytes; less free is refused."""
 
+NARROW = "flat"
+"""The export whose readers know no wider tokens."""
+
 
 @dataclass(frozen=True)
 class SourceTotals:
@@ -51,6 +54,7 @@ def check(recipe: Recipe, profile: Profile) -> tuple[list[Planned], SourceTotals
     by_name = {step.name: step for step in steps}
     for step in steps:
         _ask(step, by_name)
+    _refuse_wide_exports(recipe)
     rows, size = sum(s.rows for s in sources.values()), sum(s.text_bytes for s in sources.values())
     totals = SourceTotals(rows, size, (*report.notes, *_left_out(report)))
     _room(profile.root, steps, totals)
@@ -77,6 +81,23 @@ def _ask(step: Planned, steps: Mapping[str, Planned]) -> None:
             step.stage.agree(step.params, inputs, step.outside)
     except PipelineError as error:
         raise ConfigError(f"steps.{step.name}: {error}") from None
+
+
+def _refuse_wide_exports(recipe: Recipe) -> None:
+    """Refuse a format of 16 bits for a vocabulary that has more ids, which it would refuse when all else is done."""
+    tokens = recipe.tokens
+    if tokens is None or NARROW not in tokens.export:
+        return
+    size = tokens.vocab_size
+    if tokens.tokenizer is not None:
+        from pipeline.tokens import engine
+
+        size = max(engine.ids(Path(tokens.tokenizer)).values()) + 1
+    if size > 1 << 16:
+        raise ConfigError(
+            f"tokens.export: {NARROW} holds ids of 16 bits, at most {1 << 16:,}; the vocabulary has {size:,}: use "
+            "another export"
+        )
 
 
 def writable(root: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from tokenizers import Tokenizer, models
 
 import pipeline
 from pipeline import builds, cli, plans, store
@@ -214,6 +215,19 @@ def test_a_packing_that_its_plan_does_not_count_by_is_refused_before_anything_ru
     with pytest.raises(ConfigError, match=r"steps\.sequences: the plan counts .* `tokens\.packing` sets both"):
         build(tmp_path, road(raw, steps={"sequences": {"params": {"least_rest": 9}}}))
     assert not (tmp_path / "corpora").exists()
+
+
+@pytest.mark.parametrize("brought", [True, False])
+def test_a_flat_export_of_a_wide_vocabulary_is_refused_before_anything_runs(raw, tmp_path, brought):
+    wide = {"vocab_size": 100_000}
+    if brought:
+        names = ["</s>", *map(str, range(99_999))]
+        model = models.WordLevel({name: place for place, name in enumerate(names)}, "</s>")
+        Tokenizer(model).save(str(tmp_path / "t.json"))
+        wide = {"tokenizer": str(tmp_path / "t.json")}
+    with pytest.raises(ConfigError, match=r"tokens\.export: flat holds ids of 16 bits.* has 100,000: use another"):
+        build(tmp_path / "root", road(raw, tokens=wide | {"export": ["megatron", "flat"]}))
+    assert not (tmp_path / "root/corpora").exists()
 
 
 def test_the_record_of_a_build_says_what_was_built_and_holds_no_time(raw, first):
