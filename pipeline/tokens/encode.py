@@ -130,9 +130,7 @@ def encode(step: Step, params: EncodeParams) -> None:
     """Choose the engine, then encode shard by shard, nothing held between batches; then count the ids of it all."""
     path = step.file("tokenizer", "tokenizer.json")
     vocabulary = engine.vocabulary(path, params.eos)
-    using, why = MINIMUM, ""
-    if params.segmentation == "bpe":
-        using, why = engine.choose(path, vocabulary.eos, sampled_texts(list(step.inputs["documents"].paths())))
+    using, why = _chosen(step, params, path, vocabulary)
     tally = step.map_shards(
         partial(encode_batch, path=str(path), vocabulary=vocabulary, using=using),
         columns={"documents": ("doc_id", "text", "domain", "bytes"), "mask": ("keep",)},
@@ -150,6 +148,13 @@ def encode(step: Step, params: EncodeParams) -> None:
         documents_by_length=by_length(tally),
         vocabulary_use=vocabulary_use(step, path, vocabulary.size),
     )
+
+
+def _chosen(step: Step, params: EncodeParams, path: Path, vocabulary: Vocabulary) -> tuple[str, str]:
+    """Return what encodes and, where it is slower than it might be, why."""
+    if params.segmentation == MINIMUM:
+        return MINIMUM, minimum_encoder(path).note
+    return engine.choose(path, vocabulary.eos, sampled_texts(list(step.inputs["documents"].paths())))
 
 
 ENCODE = Stage(
