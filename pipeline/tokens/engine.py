@@ -5,7 +5,7 @@ and the template that adds special tokens. The literal text of a special token (
 no document can forge a boundary; EOS is made special for this even where the file forgot to say so.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +22,7 @@ from pipeline.tokens.fuzz import fuzz
 FAST, REFERENCE = "fastokens", "tokenizers"
 EOS_NAMES = ("<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>")
 FUZZED = 1000
+AT_ONCE = 1 << 20
 
 
 class Vocabulary(NamedTuple):
@@ -59,10 +60,26 @@ class ReferenceEncoder:
         self._tokenizer.encode_special_tokens = True
 
     def encode(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        parts = [np.array(encoding.ids, np.uint32) for encoding in encodings]
+        parts: list[np.ndarray] = []
+        for some in groups(texts, AT_ONCE):  # an encoding takes some 130 bytes for every byte of its text
+            encodings = self._tokenizer.encode_batch_fast(some, add_special_tokens=False)
+            parts += [np.array(encoding.ids, np.uint32) for encoding in encodings]
         offsets = np.cumsum([0, *(len(part) for part in parts)], dtype=np.int64)
         return np.concatenate(parts) if parts else np.zeros(0, np.uint32), offsets
+
+
+def groups(texts: Iterable[str], characters: int) -> Iterator[list[str]]:
+    """Yield texts in their order, as many at a time as have at least so many characters; fewer at the end."""
+    some: list[str] = []
+    held = 0
+    for text in texts:
+        some.append(text)
+        held += len(text)
+        if held >= characters:
+            yield some
+            some, held = [], 0
+    if some:
+        yield some
 
 
 def encoder(path: Path, eos: str, engine: str) -> Encoder:

@@ -188,15 +188,8 @@ def figures(
 def count(chosen: engine.Encoder, texts: Iterable[str], size: int) -> np.ndarray:
     """Return int64 [V], how often each id comes in the texts."""
     counts_V = np.zeros(size, np.int64)
-    some: list[str] = []
-    held = 0
-    for text in (*texts, None):
-        if some and (text is None or held > AT_ONCE):
-            counts_V += np.bincount(chosen.encode(some)[0], minlength=size)
-            some, held = [], 0
-        if text is not None:
-            some.append(text)
-            held += len(text)
+    for some in engine.groups(texts, AT_ONCE):
+        counts_V += np.bincount(chosen.encode(some)[0], minlength=size)
     return counts_V
 
 
