@@ -176,7 +176,7 @@ def _facts(params: PackParams, facts: dict[str, Any], shares: list[Share], total
 
 PACK = Stage(
     name="tokens.pack",
-    version=2,
+    version=3,
     params=PackParams,
     inputs=("tokens", "plan"),
     optional=("mask", "tokenizer", "buckets", "weights"),

@@ -245,6 +245,34 @@ def test_every_token_keeps_its_weight_and_what_stands_between_documents_weighs_o
             begin = end
 
 
+@pytest.mark.parametrize("role", ["buckets", "weights"])
+def test_equal_documents_that_a_step_tells_apart_are_packed_alike_wherever_they_lie(road, tmp_path, role):
+    copies = [("one text that many sites have", "web")] * 30
+    numbered = list(enumerate(copies + some_documents(60)))
+    packed = []
+    for shards in (in_shards(numbered, 1), in_shards(numbered, 4, seed=1)):
+        root = tmp_path / str(len(shards))
+        other = Road(root, [[row for _, row in shard] for shard in shards], tokenizer=road.tokenizer)
+        other.encode()
+        told = write_corpus(root / role, told_of(role, shards, token_lists(other.tokens)))
+        other.mask = {"buckets": told} if role == "buckets" else {}
+        other.plan(budget_tokens=900)
+        roles = {"tokens": other.tokens, "plan": other.plan_corpus, role: told}
+        packed.append(contents(run_stage(root / "sequences", PACK, PackParams(sequence_length=LENGTH), **roles)))
+    assert packed[0] == packed[1]
+
+
+def told_of(role, shards, tokens):
+    """Tables beside shards of (number, row): a bucket or weights by the number, so that of copies each has its own."""
+    lists, tables = iter(tokens), []
+    for shard in shards:
+        numbers = [number for number, _ in shard]
+        buckets = pa.array([("high", "low")[number % 2] if number < 30 else None for number in numbers], pa.string())
+        weights = pa.array([[number / 8] * len(next(lists)) for number in numbers], pa.list_(pa.float32()))
+        tables.append(pa.table({"bucket": buckets} if role == "buckets" else {"weights": weights}))
+    return tables
+
+
 def spoil(lists, kind):
     row = next(i for i, weights in enumerate(lists) if len(weights) > 3)
     if kind == "missing":
