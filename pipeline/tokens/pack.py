@@ -17,6 +17,8 @@ import numpy as np
 
 from pipeline import ledger
 from pipeline.errors import DataError
+from pipeline.files import checksum
+from pipeline.identity import SHORT
 from pipeline.kernels import packed_rows
 from pipeline.kernels.document_cost import Rule
 from pipeline.ledger import Tally
@@ -47,6 +49,7 @@ def pack(step: Step, params: PackParams) -> None:
     shares = selection.shares_of(plan)
     _refuse_too_many(shares)
     _refuse_another_rule(plan, params.rule())
+    _refuse_another_tokenizer(step)
     bos_id, weighted = _bos_id(step, params), WEIGHTS in step.inputs
     found = selection.select(step, shares, params.rule(), params.seed)
     dtype = token_dtype(facts["vocab_size"])
@@ -72,6 +75,17 @@ def _refuse_another_rule(plan: Mapping[str, Any], rule: Rule) -> None:
             f"the plan counts documents by {plan['packing']}, and this packing by {rule._asdict()}: set `packing` of "
             "mixture.plan to the latter, or the plan would not be met to the token"
         )
+
+
+def _refuse_another_tokenizer(step: Step) -> None:
+    """Raise DataError where the tokens came from another tokenizer: BOS would be a word of theirs, or no id at all."""
+    made_by, wired = step.inputs["tokens"].manifest.inputs.get(TOKENIZER), step.identities.get(TOKENIZER)
+    if wired is None or made_by in (None, wired, checksum(step.file(TOKENIZER, f"{TOKENIZER}.json"))):
+        return
+    raise DataError(
+        f"{step.name}: the tokenizer wired is {wired[:SHORT]}, the tokens in {step.inputs['tokens'].root} were made "
+        f"with {made_by[:SHORT]}: wire the tokenizer that tokens.encode was given"
+    )
 
 
 def _bos_id(step: Step, params: PackParams) -> int | None:

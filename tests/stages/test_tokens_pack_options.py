@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pipeline.errors import ConfigError, DataError, StageError
 from pipeline.kernels.document_cost import cost
 from pipeline.stage import MAX_PARTITIONS
+from pipeline.store import open_corpus
 from pipeline.tokens.format import PADDING
 from pipeline.tokens.loader import PackedDataset
 from pipeline.tokens.pack import PACK, PackParams
@@ -179,6 +180,17 @@ def test_a_plan_that_counts_otherwise_is_refused_with_what_it_must_say(road, tmp
 def test_a_bos_that_the_tokenizer_has_not_is_refused_before_anything_runs(road):
     with pytest.raises(ConfigError, match=r"has no token '<s>'.* It adds: <\|endoftext\|>, <\|bos\|>"):
         PACK.check(PackParams(bos="<s>"), {"tokenizer": road.tokenizer})
+
+
+def test_a_tokenizer_that_did_not_make_the_tokens_is_refused_and_one_with_the_same_bytes_is_not(road, tmp_path):
+    _, corpus = packed(road, tmp_path, MARKED)
+    roles = {"tokens": road.tokens, "plan": road.plan_corpus}
+    params = PackParams(sequence_length=LENGTH, **MARKED)
+    trained, other = open_corpus(road.tokenizer.parents[1]), tmp_path / "other.json"
+    assert contents(run_stage(tmp_path / "again", PACK, params, tokenizer=trained, **roles)) == contents(corpus)
+    other.write_text(road.tokenizer.read_text().replace(BOS_NAME, "<|pad|>").replace("<|endoftext|>", BOS_NAME))
+    with pytest.raises(DataError, match=r"the tokenizer wired is [0-9a-f]{12}, the tokens in .* were made with [0-9a-f]"):
+        run_stage(tmp_path / "wrong", PACK, params, tokenizer=other, **roles)
 
 
 def test_a_text_that_encodes_to_bos_is_refused(road, tmp_path):
