@@ -78,7 +78,7 @@ def test_a_part_too_large_for_a_file_makes_several(tmp_path, name, monkeypatch):
     assert sorted(p.name for p in folder.glob("part-00001*")) == [f"part-00001{n}.{kind}" for n in ("-1", "-2", "")]
 
 
-@pytest.mark.parametrize("name", ["huggingface", "litdata", "olmo", "datatrove", "flat"])
+@pytest.mark.parametrize("name", ["huggingface", "olmo", "datatrove", "flat"])
 def test_the_size_of_a_block_changes_nothing(tmp_path, name, monkeypatch):
     corpus, _ = made.sequences(tmp_path / "in")
     whole = made.export(tmp_path / "a", name, corpus)

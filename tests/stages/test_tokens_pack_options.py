@@ -189,7 +189,9 @@ def test_a_tokenizer_that_did_not_make_the_tokens_is_refused_and_one_with_the_sa
     trained, other = open_corpus(road.tokenizer.parents[1]), tmp_path / "other.json"
     assert contents(run_stage(tmp_path / "again", PACK, params, tokenizer=trained, **roles)) == contents(corpus)
     other.write_text(road.tokenizer.read_text().replace(BOS_NAME, "<|pad|>").replace("<|endoftext|>", BOS_NAME))
-    with pytest.raises(DataError, match=r"the tokenizer wired is [0-9a-f]{12}, the tokens in .* were made with [0-9a-f]"):
+    with pytest.raises(
+        DataError, match=r"the tokenizer wired is [0-9a-f]{12}, the tokens in .* were made with [0-9a-f]"
+    ):
         run_stage(tmp_path / "wrong", PACK, params, tokenizer=other, **roles)
 
 
