@@ -246,7 +246,7 @@ class Stream(ABC):
                 yield ahead[step]
             made += 1
         if end is not None:
-            self.consumed = end
+            self.consumed = max(self.consumed, end)  # a state of a later pass may have been loaded
 
     @property
     def rows_ahead(self) -> int:
