@@ -127,6 +127,14 @@ def write_part(
     return stem + ROWS
 
 
+def begins(offsets: np.ndarray, segments: np.ndarray) -> np.ndarray:
+    """Return [S] int64, where in its row each segment of a part begins."""
+    begin = np.zeros(len(segments), np.int64)
+    begin[1:] = segments["end"][:-1]
+    begin[offsets[:-1]] = 0
+    return begin
+
+
 def read_packed(root: Path) -> Packed:
     """Return what lies in a folder of packed sequences; every file must be there, with its size.
 

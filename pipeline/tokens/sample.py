@@ -111,8 +111,8 @@ def draw(step: Step, params: TrainParams) -> Sample:
     sizes = step.fold(kept_bytes, add, columns=narrow) or {}
     if not sizes:
         raise DataError(
-            f"{step.name}: no document is kept that has text, so there is nothing to train a tokenizer on; look at what the steps "
-            "before dropped, or name a tokenizer.json in the recipe"
+            f"{step.name}: no document is kept that has text, so there is nothing to train a tokenizer on; look at "
+            "what the steps before dropped, or name a tokenizer.json in the recipe"
         )
     shares, notes = shares_of(params, sizes)
     language = params.languages if params.kind == "parity" else None
