@@ -41,6 +41,8 @@ SEGMENT = np.dtype(
     ]
 )
 
+WEIGHT = np.dtype("<f2")
+
 ROWS, OFFSETS, SEGMENTS, WEIGHTS = ".rows.npy", ".offsets.npy", ".segments.npy", ".weights.npy"
 _FACTS = (
     *("sequence_length", "dtype", "eos_id", "bos_id", "pad_id", "vocab_size", "domains", "tokens", "token_weights"),

@@ -17,7 +17,7 @@ from pipeline.store import Attempt
 from pipeline.tasks import Task
 from pipeline.tokens import selection, weights
 from pipeline.tokens.column import token_values
-from pipeline.tokens.format import PADDING, SEGMENT, write_part
+from pipeline.tokens.format import PADDING, SEGMENT, WEIGHT, write_part
 from pipeline.tokens.pack_params import PackParams
 from pipeline.tokens.selection import Share
 from pipeline.tokens.uses import CARRIED, Chosen, no_uses
@@ -116,7 +116,7 @@ def _weights(table: pa.Table, order: np.ndarray, pieces: Pieces, bins: packing.B
     values, first, plain = token_values(table[weights.WEIGHTS], weights.BITS)
     bos = None if shape.row.bos_id is None else weights.ONE
     row = packed_rows.Shape(shape.row.sequence_length, weights.BITS, weights.ONE, 0, bos)
-    return packed_rows.lay_out(values, first[order], plain[order], pieces, bins, row).tokens.view(weights.DTYPE)
+    return packed_rows.lay_out(values, first[order], plain[order], pieces, bins, row).tokens.view(WEIGHT)
 
 
 def _segments(rows: packed_rows.Rows, pieces: Pieces, uses: pa.Table) -> np.ndarray:
