@@ -176,8 +176,8 @@ def select(step: Step, shares: list[Share], rule: Rule, seed: int) -> Selection:
     sums = found.tokens.cumsum(axis=1)
     bins = [int(np.searchsorted(row, share.rest)) for row, share in zip(sums, shares, strict=True)]
     fn = partial(_within, shares=shares, rule=rule, seed=seed, bins=bins)
-    rows = step.fold(fn, lambda a, b: np.concatenate([a, b]), columns=columns(step))
-    assert rows is not None
+    # Lists, since arrays joined shard after shard would be copied as often as there are shards.
+    rows = np.concatenate(step.fold(fn, lambda a, b: a + b, columns=columns(step)) or [])
     rows = rows[np.lexsort((rows["high"], rows["low"], rows["draw"], rows["code"]))]
     bounds = np.searchsorted(rows["code"], np.arange(len(shares) + 1))
     cuts, last_pass = np.zeros(len(shares), CUT), [0] * len(shares)
@@ -195,8 +195,8 @@ _ROW = np.dtype([("code", "<i8"), ("draw", "<u8"), ("low", "<u8"), ("high", "<u8
 
 def _within(
     batches: Iterator[pa.RecordBatch], *, shares: list[Share], rule: Rule, seed: int, bins: list[int]
-) -> np.ndarray:
-    """Return the documents of a shard whose draw lies in the bin of their domain's cut."""
+) -> list[np.ndarray]:
+    """Return the documents of a shard whose draw lies in the bin of their domain's cut, in one array or more."""
     parts = [np.zeros(0, _ROW)]
     wanted, partial_pass = np.array(bins), np.array([share.rest > 0 for share in shares])
     for batch in batches:
@@ -209,7 +209,7 @@ def _within(
         part["code"], part["draw"], part["low"], part["high"] = code[inside], draws[inside], ids[:, 0], ids[:, 1]
         part["cost"] = packed[inside]
         parts.append(part)
-    return np.concatenate(parts)
+    return parts
 
 
 def below(cuts: np.ndarray, draws: np.ndarray, ids: np.ndarray) -> np.ndarray:
