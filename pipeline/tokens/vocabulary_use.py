@@ -28,7 +28,7 @@ MAX_TASKS = 64
 """Each returns V numbers, and V bits a domain; those that come too early are held."""
 
 Use = tuple[np.ndarray, dict[str, np.ndarray]]
-"""(int64 [V], how often each id comes; by domain whether it comes at all, in bits as `token_counts.count` sets them)."""
+"""(int64 [V], how often each id comes; by domain, in the bits of `token_counts.count`, whether it comes at all)."""
 
 
 def vocabulary_use(step: Step, path: Path, size: int) -> dict[str, Any]:
