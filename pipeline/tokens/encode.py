@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -153,6 +153,7 @@ def encode(step: Step, params: EncodeParams) -> None:
         schema=SCHEMA,
         tally=count,
     )
+    use = vocabulary_use(step, path, vocabulary.size)
     step.note(
         engine=using,
         engine_note=why,
@@ -162,7 +163,8 @@ def encode(step: Step, params: EncodeParams) -> None:
         dtype=token_dtype(vocabulary.size).name,
         domains=tally.get("domains", {}),
         documents_by_length=by_length(tally),
-        vocabulary_use=vocabulary_use(step, path, vocabulary.size),
+        vocabulary_use=use,
+        **_notes(use),
     )
 
 
@@ -171,6 +173,15 @@ def _chosen(step: Step, params: EncodeParams, path: Path, vocabulary: Vocabulary
     if params.segmentation == MINIMUM:
         return MINIMUM, minimum_encoder(path).note
     return engine.choose(path, vocabulary.eos, sampled_texts(list(step.inputs["documents"].paths())))
+
+
+def _notes(use: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return what is to be said of text that the vocabulary could not write."""
+    unknown = use.get("unknown", {"count": 0})
+    if not unknown["count"]:
+        return {}
+    times, token = unknown["count"], unknown["token"]
+    return {"notes": [f"text that this vocabulary cannot write became {token!r} and is lost, {times:,} times"]}
 
 
 ENCODE = Stage(
