@@ -112,7 +112,7 @@ def count(before: pa.RecordBatch, after: pa.RecordBatch) -> Tally:
 
 
 def by_length(tally: Tally) -> dict[str, list[int]]:
-    """Return, by domain, the documents of 2^k <= tokens < 2^(k + 1) at place k."""
+    """Return, by domain, the documents of 2^k <= tokens < 2^(k + 1) at place k, empty ones at place 0."""
     lengths: Tally = tally.get("lengths", {})
     top = max((int(place) for bins in lengths.values() for place in bins), default=-1)
     return {domain: [bins.get(f"{k:02}", 0) for k in range(top + 1)] for domain, bins in lengths.items()}

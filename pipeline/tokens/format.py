@@ -41,6 +41,8 @@ SEGMENT = np.dtype(
     ]
 )
 
+WEIGHT = np.dtype("<f2")
+
 ROWS, OFFSETS, SEGMENTS, WEIGHTS = ".rows.npy", ".offsets.npy", ".segments.npy", ".weights.npy"
 _FACTS = (
     *("sequence_length", "dtype", "eos_id", "bos_id", "pad_id", "vocab_size", "domains", "tokens", "token_weights"),
@@ -125,6 +127,14 @@ def write_part(
         with path(stem + kind).open("wb") as file:
             np.lib.format.write_array(file, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
     return stem + ROWS
+
+
+def begins(offsets: np.ndarray, segments: np.ndarray) -> np.ndarray:
+    """Return [S] int64, where in its row each segment of a part begins."""
+    begin = np.zeros(len(segments), np.int64)
+    begin[1:] = segments["end"][:-1]
+    begin[offsets[:-1]] = 0
+    return begin
 
 
 def read_packed(root: Path) -> Packed:

@@ -170,7 +170,7 @@ def block_counts(names: tuple[str, ...], weights: Mapping[str, float], block: in
     order = np.argsort(-np.round(exact - counts, 9), kind="stable")
     counts[order[: block - counts.sum()]] += 1
     for name, count in zip(names, counts.tolist(), strict=True):
-        if not count:
+        if count < 1:
             raise ValueError(
                 f"a block of {block} rows has none of {name!r} (weight {weights[name]}); use a larger block"
             )

@@ -169,6 +169,12 @@ def test_weights_that_cannot_be_met_are_refused(paths, weights, message):
         mixed(paths, weights=weights)
 
 
+@pytest.mark.parametrize("block", [0, -5])
+def test_a_block_without_rows_is_refused(paths, block):
+    with pytest.raises(ValueError, match=f"a block of {block} rows has none of 'books'"):
+        mixed(paths, block=block)
+
+
 @pytest.mark.parametrize(
     ("options", "fact"),
     [
