@@ -182,7 +182,8 @@ def _earlier(planned: Planned) -> Earlier | None:
 def _record(folder: Path, recipe: Recipe, steps: list[Planned]) -> None:
     record = {
         "name": recipe.name,
-        "recipe": recipe.model_dump(mode="json", exclude_none=True),
+        # What was said, without defaults: a section may refuse one that says nothing beside what else was said.
+        "recipe": recipe.model_dump(mode="json", exclude_none=True, exclude_unset=True),
         "steps": {
             step.name: step.identity() | {"folder": step.folder.name, "roles": dict(step.inputs)} for step in steps
         },

@@ -5,7 +5,7 @@ No value of a profile changes an output byte.
 
 import difflib
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -103,26 +103,57 @@ def validate(plain: dict[str, Any], model: type[M], where: str) -> M:
     try:
         return model.model_validate(plain)
     except ValidationError as error:
-        lines = dict.fromkeys(_line(problem, model) for problem in error.errors())
-        raise ConfigError("\n".join([f"{where}: {len(lines)} problem{'s' * (len(lines) != 1)}", *lines])) from None
+        lines = problems(error, lambda loc: f"no such key{suggestion(loc[-1], list(_fields_at(model, loc[:-1])))}")
+        head = f"{where}: {len(lines)} problem{'s' * (len(lines) != 1)}"
+        raise ConfigError("\n".join([head, *(f"  {line}" for line in lines)])) from None
 
 
 SHAPES = {"tuple_type": "a list, such as [a, b]"} | dict.fromkeys(("dict_type", "model_type"), "a mapping of keys")
 """What a person calls the shapes of YAML that pydantic calls otherwise."""
 
 
-def _line(problem: Any, model: type[BaseModel]) -> str:
-    loc = [part for part in map(str, problem["loc"]) if not re.match(r"(literal|dict)\[", part)]  # of a union: no key
-    place = ".".join(loc)
-    if problem["type"] == "extra_forbidden":
-        known = list(_fields_at(model, loc[:-1]))
-        return f"  {place}: no such key{suggestion(loc[-1], known)}"
+def problems(error: ValidationError, unknown: Callable[[list[str]], str], above: Sequence[str] = ()) -> list[str]:
+    """Return a line for every wrong field: its place, what is wrong, what was found.
+
+    What pydantic says of each alternative of a union is one problem; of a mapping, only what is wrong inside it.
+
+    Args:
+        error: what was wrong.
+        unknown: says what is wrong with a key that is not known, by its place.
+        above: the keys that lead to what was wrong.
+    """
+    found = [(_loc(problem), problem) for problem in error.errors()]
+    told: dict[tuple[str, str], dict[str, None]] = {}
+    for loc, problem in found:
+        inside = any(len(other) > len(loc) and other[: len(loc)] == loc for other, _ in found)
+        if problem["type"] == "literal_error" and inside:
+            continue
+        key = problem["type"] == "extra_forbidden"
+        said = unknown(loc) if key else _said(problem)
+        bare = key or problem["type"] == "missing" or isinstance(problem["input"], dict)
+        value = "" if bare else f" (found {problem['input']!r})"
+        told.setdefault((".".join([*above, *loc]), value), {})[said] = None
+    return [f"{place + ': ' if place else ''}{_either(list(said))}{value}" for (place, value), said in told.items()]
+
+
+def _loc(problem: Any) -> list[str]:
+    """Return the keys that lead to a problem; which alternative of a union it is of is no key."""
+    return [part for part in map(str, problem["loc"]) if not re.match(r"(literal|dict)\[", part)]
+
+
+SHOULD_BE = "Input should be "
+
+
+def _said(problem: Any) -> str:
     if problem["type"] == "missing":
-        return f"  {place}: missing"
-    value = "" if isinstance(problem["input"], dict) else f" (found {problem['input']!r})"
+        return "missing"
     shape = SHAPES.get(problem["type"])
-    said = f"Input should be {shape}" if shape else problem["msg"].removeprefix("Value error, ")
-    return f"  {place + ': ' if place else ''}{said}{value}"
+    return f"{SHOULD_BE}{shape}" if shape else problem["msg"].removeprefix("Value error, ")
+
+
+def _either(said: list[str]) -> str:
+    first, *others = said
+    return first + "".join(f", or {other.removeprefix(SHOULD_BE)}" for other in others)
 
 
 def suggestion(wrong: str, known: list[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline import identity, stages, store
-from pipeline.config import Profile, suggestion
+from pipeline.config import Profile, problems, suggestion
 from pipeline.corpus import Corpus
 from pipeline.errors import ConfigError, DataError
 from pipeline.recipe import Recipe, StepConfig
@@ -197,12 +197,9 @@ def _params(name: str, stage: Stage, given: Mapping[str, Any]) -> Params:
     try:
         return stage.params.model_validate(dict(given))
     except ValidationError as error:
-        lines = []
-        for problem in error.errors():
-            where = ".".join(map(str, ("steps", name, "params", *problem["loc"])))
-            if problem["type"] == "extra_forbidden":
-                hint = suggestion(str(problem["loc"][-1]), list(stage.params.model_fields))
-                lines.append(f"{where}: {stage.name} has no such parameter{hint}")
-            else:
-                lines.append(f"{where}: {problem['msg'].removeprefix('Value error, ')}")
+        lines = problems(
+            error,
+            lambda loc: f"{stage.name} has no such parameter{suggestion(loc[-1], list(stage.params.model_fields))}",
+            ("steps", name, "params"),
+        )
         raise ConfigError("\n".join(lines)) from None

@@ -71,7 +71,7 @@ def _ask(step: Planned, steps: Mapping[str, Planned]) -> None:
     try:
         if step.stage.check is not None:
             step.stage.check(step.params, step.files)
-        if step.stage.agree is not None and step.outside:
+        if step.stage.agree is not None:
             wired = {role: steps[name] for role, name in step.inputs.items()}
             inputs = {role: (s.stage.version, s.params.model_dump(mode="json")) for role, s in wired.items()}
             step.stage.agree(step.params, inputs, step.outside)

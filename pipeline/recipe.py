@@ -142,6 +142,10 @@ FLAT_IDS = 1 << 16
 Export = Literal["megatron", "mds", "litdata", "huggingface", "flat", "olmo", "datatrove"]
 
 
+FOR_TRAINING = {"vocab_size", "train_mb", "kind", "split", "digits", "parallel", "train_weights"}
+"""Keys of `tokens` that say how a vocabulary is trained."""
+
+
 class Tokens(Frozen):
     """The vocabulary, the length of a training sequence and further formats.
 
@@ -149,23 +153,23 @@ class Tokens(Frozen):
     what it is trained on; "mixture" takes those of the section `mixture`.
     """
 
-    tokenizer: str | None = None
+    tokenizer: str | None = Field(None, min_length=1)
     vocab_size: int = Field(16384, ge=300)
     train_mb: int = Field(10, ge=1)
     kind: Literal["bpe", "superbpe", "parity"] = "bpe"
     split: Literal["llama3", "qwen2", "gpt2", "o200k"] = "llama3"
     digits: Literal["threes", "single", "whole"] | None = None
-    parallel: str | None = None
+    parallel: str | None = Field(None, min_length=1)
     train_weights: Literal["natural", "uniform", "mixture"] | dict[str, float] = "natural"
     segmentation: Literal["bpe", "minimum"] = "bpe"
-    eos: str | None = None
+    eos: str | None = Field(None, min_length=1)
     sequence_length: int = Field(2048, ge=8)
     packing: PackingParams = PackingParams()
     export: tuple[Export, ...] = ()
 
     @model_validator(mode="after")
     def _is_brought_along_or_trained(self) -> "Tokens":
-        trained = sorted(self.model_fields_set & {"kind", "split", "digits", "parallel", "train_weights"})
+        trained = sorted(self.model_fields_set & FOR_TRAINING)
         if self.tokenizer is not None and trained:
             raise ValueError(f"a tokenizer is brought along, so `{trained[0]}` says nothing: leave out one of the two")
         return self

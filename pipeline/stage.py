@@ -47,11 +47,11 @@ class Stage:
     left unwired; a role of either kind may be played by a file, whose checksum is then its identity. `check(params,
     files by role)` raises a PipelineError for what can be refused before anything runs. `gate(params, corpus)` does so
     for a finished corpus that nothing may be built on, each time it is used: a limit is no part of what the corpus is.
-    `agree(params, inputs, outside)` does so for corpora of earlier builds that do not fit the steps they meet; inputs
-    are role -> (version, params) of a step. An optional role called `name.*` may be played by several: name.0 ... A
-    role in `folders` may be played by a folder, which then is a file in all that is said here. Params in `extent` say
-    how many tasks there are or what is told of them, nothing of what a task makes: corpora that differ in these params
-    alone take over each other's tasks.
+    `agree(params, inputs, outside)` does so where a step does not fit those it reads, or a corpus of an earlier build
+    those it meets; inputs are role -> (version, params) of a step. An optional role called `name.*` may be played by
+    several: name.0 ... A role in `folders` may be played by a folder, which then is a file in all that is said here.
+    Params in `extent` say how many tasks there are or what is told of them, nothing of what a task makes: corpora that
+    differ in these params alone take over each other's tasks.
     """
 
     name: str

@@ -11,7 +11,7 @@ import pytest
 import pipeline
 from pipeline import builds, plans, store
 from pipeline.config import Profile
-from pipeline.errors import DataError, LockedError
+from pipeline.errors import ConfigError, DataError, LockedError
 from pipeline.recipe import Recipe
 from tests.conftest import read
 from tests.corpora import Row, raw_rows, road, tree, write_file, write_raw
@@ -209,11 +209,25 @@ def test_books_that_do_not_balance_leave_no_manifest(raw, tmp_path, monkeypatch)
     assert not list(tmp_path.glob("corpora/dedup.exact-*/manifest.json"))
 
 
+def test_a_packing_that_its_plan_does_not_count_by_is_refused_before_anything_runs(raw, tmp_path):
+    with pytest.raises(ConfigError, match=r"steps\.sequences: the plan counts .* `tokens\.packing` sets both"):
+        build(tmp_path, road(raw, steps={"sequences": {"params": {"least_rest": 9}}}))
+    assert not (tmp_path / "corpora").exists()
+
+
 def test_the_record_of_a_build_says_what_was_built_and_holds_no_time(raw, first):
     record = json.loads((first.folder / "build.json").read_text())
     assert list(record["steps"])[:3] == ["documents", "exact", "bands"]
     assert record["recipe"]["seed"] == 3
     assert builds.open_build(first.folder).corpora.keys() == first.corpora.keys()
+
+
+def test_the_recorded_recipe_of_a_vocabulary_brought_along_builds_the_same_again(raw, first, tmp_path):
+    tokens = {"tokenizer": str(first["tokenizer"].root / "data/tokenizer.json"), "sequence_length": 128}
+    built, _ = build(tmp_path, road(raw, dedup=None, quality=None, tokens=tokens))
+    record = json.loads((built.folder / "build.json").read_text())
+    _, heard = build(tmp_path, record["recipe"])
+    assert heard.ran == []
 
 
 def test_identity_is_pinned(raw, tmp_path):
@@ -232,8 +246,8 @@ def test_identity_is_pinned(raw, tmp_path):
         "select": "dc50bfb1",
         "tokens": "33c2408a",
         "plan": "7a90ad09",
-        "sequences": "9366d8b4",
-        "megatron": "c331ea12",
+        "sequences": "efd0c689",
+        "megatron": "a64897ce",
     }
 
 

@@ -1,5 +1,7 @@
 """YAML: what is right is read, what is wrong is named with its place and the nearest right word."""
 
+import re
+
 import pytest
 
 from pipeline.config import Profile, load, validate
@@ -54,6 +56,12 @@ def test_an_unknown_key_deep_in_a_section_is_named_with_its_neighbours():
         validate(LEAST | {"quality": labels}, Recipe, "r.yaml")
 
 
+@pytest.mark.parametrize("idle", [{"vocab_size": 4096}, {"train_mb": 5}, {"kind": "bpe"}, {"train_weights": "uniform"}])
+def test_what_says_how_to_train_is_refused_beside_a_vocabulary_brought_along(idle):
+    with pytest.raises(ConfigError, match=f"a tokenizer is brought along, so `{next(iter(idle))}` says nothing"):
+        validate(LEAST | {"tokens": {"tokenizer": "t.json"} | idle}, Recipe, "r.yaml")
+
+
 @pytest.mark.parametrize(
     ("wrong", "place"),
     [
@@ -71,6 +79,21 @@ def test_an_unknown_key_deep_in_a_section_is_named_with_its_neighbours():
 def test_a_wrong_value_is_named_with_its_place(wrong, place):
     with pytest.raises(ConfigError, match=rf"(?m)^  {place}: "):
         validate(LEAST | wrong, Recipe, "r.yaml")
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        ("even", "mixture.weights: Input should be 'natural' or 'uniform', or a mapping of keys (found 'even')"),
+        ({"web": "half"}, "mixture.weights.web: Input should be a valid number, unable to parse .* (found 'half')"),
+    ],
+)
+def test_a_value_of_several_shapes_is_one_problem(weights, said):
+    with pytest.raises(ConfigError) as error:
+        validate(LEAST | {"mixture": {"weights": weights}}, Recipe, "r.yaml")
+    first, line = str(error.value).splitlines()
+    assert first == "r.yaml: 1 problem"
+    assert re.fullmatch(re.escape(said).replace(r"\.\*", ".*"), line.strip())
 
 
 def test_a_vocabulary_too_large_for_a_flat_file_is_refused_before_anything_runs():
@@ -181,7 +204,7 @@ def test_recipe_and_profile_share_no_field():
     [
         ({"tokens": {"export": "megatron"}}, r"tokens.export: Input should be a list, such as \[a, b\] .*'megatron'"),
         ({"dedup": True}, r"dedup: Input should be a mapping of keys \(found True\)"),
-        ({"mixture": {"weights": "unifrom"}}, r"mixture.weights: Input should be 'natural' or 'uniform' .*'unifrom'"),
+        ({"mixture": {"weights": "unifrom"}}, r"mixture.weights: Input should be 'natural' or 'uniform', .*'unifrom'"),
     ],
 )
 def test_shapes_are_called_as_in_yaml(section, said):

@@ -74,7 +74,14 @@ def test_a_file_counts_by_its_content(tmp_path):
             {"dedup": {}, "steps": {"similar": {"params": {"treshold": 1}}}},
             r"steps.similar.params.treshold: dedup.verify has no such parameter; did you mean 'threshold'\?",
         ),
-        ({"dedup": {}, "steps": {"similar": {"params": {"threshold": 7}}}}, r"steps.similar.params.threshold: "),
+        (
+            {"dedup": {}, "steps": {"similar": {"params": {"threshold": 7}}}},
+            r"steps.similar.params.threshold: Input should be .* \(found 7\)",
+        ),
+        (
+            {"tokens": {}, "steps": {"tokenizer": {"params": {"weights": "even"}}}},
+            r"^steps.tokenizer.params.weights: Input should be 'natural' or .*, or a mapping .* \(found 'even'\)$",
+        ),
         ({"dedup": {"keep": "oldest"}}, r"steps.exact.params: keep: oldest needs `column`"),
         ({"dedup": {"priority": ["web"]}}, r"steps.exact.params: keep: longest does not look at `priority`"),
         ({"steps": {"x": {"stage": "nowhere:fn", "version": 1}}}, r"steps.x.stage: cannot import nowhere:fn"),

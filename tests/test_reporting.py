@@ -221,12 +221,13 @@ def test_tokens_that_never_come_are_counted_by_domain_and_listed(whole):
 
 def test_an_engine_that_was_not_taken_and_a_domain_with_too_little_text_are_told_of(tmp_path):
     steps, why = road(), "fastokens differs from tokenizers on 'a<b'"
-    encoded = steps["tokens"].facts | {"engine": "tokenizers", "engine_note": why}
+    encoded = steps["tokens"].facts | {"engine": "tokenizers", "engine_note": why, "notes": ["lost, 3 times"]}
     steps["tokens"] = steps["tokens"].model_copy(update={"facts": encoded})
     trained = steps["tokenizer"].facts | {"kind": "superbpe", "notes": ["domain 'web' has 3 bytes: it is taken whole"]}
     steps["tokenizer"] = steps["tokenizer"].model_copy(update={"facts": trained})
     texts = Checker(told(tmp_path, steps)).texts
     assert why in texts
+    assert "lost, 3 times" in texts
     assert "domain 'web' has 3 bytes: it is taken whole" in texts
     assert "byte-level SuperBPE, trained here" in texts
 

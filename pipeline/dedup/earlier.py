@@ -214,6 +214,8 @@ def agree_on_bands(params: Any, inputs: Mapping[str, Any], outside: Mapping[str,
     Raises:
         ConfigError: names the index and every parameter that differs.
     """
+    if not outside:
+        return
     ours = sketch(*inputs["bands"])
     if not getattr(params, "earlier_wins", False):
         ours |= order(params)

@@ -47,7 +47,10 @@ def tokens(evidence: Evidence) -> str:
         "",
         markup.tiles(_vocabulary(encode, train)),
         _fit(evidence, encode) if encode else "",
-        _note(encode.facts.get("engine_note")) if encode else "",
+        *(
+            _note(said)
+            for said in ([encode.facts.get("engine_note"), *encode.facts.get("notes", [])] if encode else [])
+        ),
         _unused(evidence, encode) if encode else "",
         _sample(evidence, train) if train else "",
         *(_note(said) for said in (train.facts.get("notes", []) if train else [])),

@@ -7,17 +7,19 @@ keep the document; length counts no EOS and is 0 there.
 
 from collections.abc import Mapping
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import Field
 
 from pipeline.errors import DataError
+from pipeline.kernels import utf8
 from pipeline.ledger import Tally, add
-from pipeline.schemas import DOC_ID
+from pipeline.parquet import read_batches
+from pipeline.schemas import DOC_ID, text_buffers
 from pipeline.stage import Params, Stage, Step
 from pipeline.tokens import engine
 from pipeline.tokens.column import TOKENS, token_column
@@ -59,7 +61,7 @@ def encode_batch(batch: pa.RecordBatch, *, path: str, vocabulary: Vocabulary, us
         DataError: the text of a document encodes to the EOS id, so it would forge a boundary.
     """
     keep = batch["keep"].to_numpy(zero_copy_only=False)
-    texts = (batch["text"] if keep.all() else batch["text"].filter(batch["keep"])).to_pylist()
+    texts = _texts(batch if keep.all() else batch.filter(batch["keep"]))
     chosen = minimum_encoder(Path(path)) if using == MINIMUM else engine.encoder(Path(path), vocabulary.eos, using)
     ids, offsets = chosen.encode(texts)
     _refuse_eos(batch, ids, offsets, vocabulary)
@@ -67,6 +69,20 @@ def encode_batch(batch: pa.RecordBatch, *, path: str, vocabulary: Vocabulary, us
     lengths[keep] = np.diff(offsets)
     tokens = token_column(ids.astype(token_dtype(vocabulary.size)), lengths, ~keep)
     return pa.RecordBatch.from_arrays([batch["doc_id"], batch["domain"], tokens, pa.array(lengths)], schema=SCHEMA)
+
+
+def _texts(batch: pa.RecordBatch) -> list[str]:
+    """Return the texts of `batch`; raise DataError, with its document, where one is no UTF-8."""
+    try:
+        found: list[str] = batch["text"].to_pylist()
+        return found
+    except UnicodeDecodeError:
+        states = utf8.text_states(*text_buffers(batch["text"]))
+        row = int(np.argmax(states == utf8.INVALID))
+        raise DataError(
+            f"document {batch['doc_id'][row].as_py().hex()}: its text is no UTF-8. Ingest lets none such pass: build "
+            "the documents again, or mend the step that wrote them."
+        ) from None
 
 
 def _refuse_eos(batch: pa.RecordBatch, ids: np.ndarray, offsets: np.ndarray, vocabulary: Vocabulary) -> None:
@@ -107,14 +123,14 @@ def sampled_texts(paths: list[Path]) -> list[str]:
     chosen = paths[:: max(1, len(paths) // CHECKED_SHARDS)][:CHECKED_SHARDS]
     texts: list[str] = []
     for path in chosen:
-        size = 0
-        with pq.ParquetFile(path, pre_buffer=False) as file:
-            batch = next(file.iter_batches(64, columns=["text"]), None)
-        for text in batch["text"].to_pylist() if batch else []:
-            if size >= CHECKED_BYTES // len(chosen):
+        room = CHECKED_BYTES // len(chosen)
+        for value in chain.from_iterable(batch["text"] for batch in read_batches(path, ("text",))):
+            if room <= 0:
                 break
-            texts.append(text[: CHECKED_BYTES // len(chosen)])
-            size += len(texts[-1])
+            # The beginning of a huge text, without a str of it all; what is no UTF-8 ends the task that meets it.
+            data = value.as_buffer()
+            texts.append(bytes(data[:room]).decode("utf-8", "ignore"))
+            room -= len(data)
     return texts
 
 
@@ -137,6 +153,7 @@ def encode(step: Step, params: EncodeParams) -> None:
         schema=SCHEMA,
         tally=count,
     )
+    use = vocabulary_use(step, path, vocabulary.size)
     step.note(
         engine=using,
         engine_note=why,
@@ -146,7 +163,8 @@ def encode(step: Step, params: EncodeParams) -> None:
         dtype=token_dtype(vocabulary.size).name,
         domains=tally.get("domains", {}),
         documents_by_length=by_length(tally),
-        vocabulary_use=vocabulary_use(step, path, vocabulary.size),
+        vocabulary_use=use,
+        **_notes(use),
     )
 
 
@@ -155,6 +173,15 @@ def _chosen(step: Step, params: EncodeParams, path: Path, vocabulary: Vocabulary
     if params.segmentation == MINIMUM:
         return MINIMUM, minimum_encoder(path).note
     return engine.choose(path, vocabulary.eos, sampled_texts(list(step.inputs["documents"].paths())))
+
+
+def _notes(use: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return what is to be said of text that the vocabulary could not write."""
+    unknown = use.get("unknown", {"count": 0})
+    if not unknown["count"]:
+        return {}
+    times, token = unknown["count"], unknown["token"]
+    return {"notes": [f"text that this vocabulary cannot write became {token!r} and is lost, {times:,} times"]}
 
 
 ENCODE = Stage(

@@ -120,9 +120,9 @@ def vocabulary(path: Path, eos: str | None = None) -> Vocabulary:
     found = [name for name in ((eos,) if eos else EOS_NAMES) if name in known]
     if not found:
         special = [token["content"] for token in _json(path).get("added_tokens", [])]
-        wanted = repr(eos) if eos else f"any of {', '.join(EOS_NAMES)}"
+        missing = f"no token {eos!r}" if eos else f"none of the tokens {', '.join(EOS_NAMES)}"
         shown = ", ".join(special[:12]) or "none"
-        raise ConfigError(f"{path} has no token {wanted}; name its end of text with `tokens.eos`. It adds: {shown}")
+        raise ConfigError(f"{path} has {missing}; name its end of text with `tokens.eos`. It adds: {shown}")
     return Vocabulary(max(known.values()) + 1, found[0], known[found[0]])
 
 
@@ -143,6 +143,14 @@ def _ids(path: Path, _written: tuple[int, ...]) -> dict[str, int]:
     except Exception as error:  # the library raises bare Exception
         raise ConfigError(f"{path} is not a tokenizer.json that `tokenizers` can load: {error}") from None
     return found
+
+
+def unknown(path: Path) -> str | None:
+    """Return the token that stands for text which a vocabulary cannot write; None if it can write any."""
+    model = _json(path)["model"]
+    if model.get("unk_id") is not None:  # Unigram
+        return str(model["vocab"][model["unk_id"]][0])
+    return model.get("unk_token") or None
 
 
 def choose(path: Path, eos: str, texts: Sequence[str]) -> tuple[str, str]:

@@ -185,15 +185,31 @@ def packed_of(root: Path | str, manifest: dict[str, Any], part: Callable[..., Pa
 def _manifest(root: Path) -> dict[str, Any]:
     path = root / "manifest.json"
     if not path.is_file():
-        near = (
-            sorted(str(found.parent) for found in root.glob("**/tokens.pack-*/manifest.json")) if root.is_dir() else []
-        )
-        hint = f"Did you mean {near[0]}?" if near else "Give the folder that tokens.pack wrote; it may not be finished."
+        near = next(_near(root), None)
+        hint = f"Did you mean {near}?" if near else "Give the folder that tokens.pack wrote; it may not be finished."
         raise DataError(f"{root} is not a finished corpus: there is no {path.name} in it. {hint}")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise DataError(f"{path} is not JSON ({error}); copy the folder again, or build it again") from None
+
+
+def _near(root: Path) -> Iterator[Path]:
+    """Yield finished sequences that may have been meant by the folder of their files, of their build, or of many."""
+    root = root.absolute()
+    try:
+        steps = json.loads((root / "build.json").read_text(encoding="utf-8"))["steps"].values()
+    except (OSError, ValueError):
+        steps = ()
+    built = [root.parent.parent / "corpora" / step["folder"] for step in steps]
+    for folder in [
+        root.parent,
+        *built,
+        *sorted(root.glob("tokens.pack-*")),
+        *sorted(root.glob("corpora/tokens.pack-*")),
+    ]:
+        if folder.name.startswith("tokens.pack-") and (folder / "manifest.json").is_file():
+            yield folder
 
 
 def _parts(manifest: dict[str, Any], weighted: bool) -> Iterator[tuple[str, int, tuple[int, ...]]]:
@@ -210,4 +226,10 @@ def _parts(manifest: dict[str, Any], weighted: bool) -> Iterator[tuple[str, int,
 
 def _mapped(path: Path) -> np.ndarray:
     # A plain view: np.memmap checks its class on every index, which costs more than the row.
-    return np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
+    except ValueError:
+        raise DataError(
+            f"{path} is damaged: it has its size, and does not begin as an array file does. Copy the folder again, or "
+            "build it again."
+        ) from None

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from pipeline import ledger
-from pipeline.errors import DataError
+from pipeline.corpus import Corpus
+from pipeline.errors import ConfigError, DataError
 from pipeline.files import checksum
 from pipeline.identity import SHORT
 from pipeline.kernels import packed_rows
@@ -42,13 +43,34 @@ def check(params: PackParams, files: Mapping[str, Path]) -> None:
         bos.token_id(files[TOKENIZER], params.bos)
 
 
+def agree(params: PackParams, inputs: Mapping[str, tuple[int, Mapping[str, Any]]], _: Mapping[str, Corpus]) -> None:
+    """Refuse a plan that will count documents otherwise, and a vocabulary that will be trained without `bos`."""
+    if "plan" in inputs and "packing" in (planned := inputs["plan"][1]):
+        _refuse_another_rule(planned["packing"], params.rule())
+    special = inputs["tokenizer"][1].get("special_tokens") if TOKENIZER in inputs else None
+    if params.bos is not None and special is not None and params.bos not in special:
+        raise ConfigError(
+            f"bos is {params.bos!r}, and the vocabulary is trained with {', '.join(special)}: name it as "
+            "`tokens.packing.bos`, or among the `special_tokens` of tokens.train"
+        )
+
+
+def _refuse_another_rule(counted: Mapping[str, Any], rule: Rule) -> None:
+    if Rule(**counted) != rule:
+        raise DataError(
+            f"the plan counts documents by {dict(counted)}, and this packing by {rule._asdict()}: set `packing` of "
+            "mixture.plan to the latter, or the plan would not be met to the token. In a recipe `tokens.packing` sets "
+            "both"
+        )
+
+
 def pack(step: Step, params: PackParams) -> None:
     """Find the cuts, send every use of a document to its window, pack the windows."""
     plan = json.loads(step.file("plan", "plan.json").read_text(encoding="utf-8"))
     facts = step.inputs["tokens"].manifest.facts
     shares = selection.shares_of(plan)
     _refuse_too_many(shares)
-    _refuse_another_rule(plan, params.rule())
+    _refuse_another_rule(plan["packing"], params.rule())
     _refuse_another_tokenizer(step)
     bos_id, weighted = _bos_id(step, params), WEIGHTS in step.inputs
     found = selection.select(step, shares, params.rule(), params.seed)
@@ -67,14 +89,6 @@ def pack(step: Step, params: PackParams) -> None:
     step.ledger = books(shares, found, dtype.itemsize)
     step.note(**_facts(params, facts, shares, totals), bos_id=bos_id, token_weights=weighted)
     step.note(left_out=_left_out(shares, found))
-
-
-def _refuse_another_rule(plan: Mapping[str, Any], rule: Rule) -> None:
-    if Rule(**plan["packing"]) != rule:
-        raise DataError(
-            f"the plan counts documents by {plan['packing']}, and this packing by {rule._asdict()}: set `packing` of "
-            "mixture.plan to the latter, or the plan would not be met to the token"
-        )
 
 
 def _refuse_another_tokenizer(step: Step) -> None:
@@ -196,4 +210,5 @@ PACK = Stage(
     optional=("mask", "tokenizer", "buckets", "weights"),
     run=pack,
     check=check,
+    agree=agree,
 )

@@ -212,7 +212,7 @@ class Stream(ABC):
         """Go on where a state was taken; the world size may be another.
 
         Raises:
-            DataError: the state belongs to other sequences, or to another order of them.
+            DataError: the state belongs to other sequences, or to another order of them, or tells no place in it.
         """
         for name, own in self.order().items():
             if state.get(name) != own:
@@ -220,14 +220,25 @@ class Stream(ABC):
                     f"this state was saved with {name} {state.get(name)!r}, but here it is {own!r}: "
                     "it would go on somewhere else. Open the same sequences with the same seed, or begin anew."
                 )
-        self.consumed = int(state["consumed"])
+        consumed = state.get("consumed")
+        if not isinstance(consumed, int) or consumed < 0:
+            raise DataError(
+                f"this state has consumed {consumed!r}; it must be a whole number from 0. Load a state that "
+                "`state_dict` made."
+            )
+        self.consumed = consumed
 
     def steps(self, batch_size: int, worker: int = 0, workers: int = 1) -> Iterator[np.ndarray]:
         """Yield the rows [B] of each step of this rank, and count the step as read by all ranks before it is given.
 
         Of `workers` processes that make the batches of one rank, each yields the steps worker, worker + workers, ...
         and counts them all.
+
+        Raises:
+            ValueError: batch_size is below 1.
         """
+        if batch_size < 1:
+            raise ValueError(f"a batch of {batch_size} rows: give 1 or more")
         stride = batch_size * self.world_size
         end, reach = self._end(), -(-self.rows_ahead // batch_size) * workers
         first, made, ahead = 0, 0, np.zeros((0, batch_size), np.int64)

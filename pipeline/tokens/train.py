@@ -100,8 +100,8 @@ def check(params: TrainParams, files: Mapping[str, Path]) -> None:
         raise ConfigError(f"parallel text is of kind parity, and kind is {params.kind}: leave out one of the two")
     if params.kind == "parity" and len(given) != 1:
         raise ConfigError(
-            "parity wants either the role `parallel` (file:PATH of a table with one column a language) or `ratio`; "
-            f"given are {' and '.join(given) or 'none'}"
+            "parity wants either parallel text (`tokens.parallel: FILE`, a table with one column a language) or the "
+            f"param `ratio` of this step; given are {' and '.join(given) or 'neither'}"
         )
     if PARALLEL in files:
         parallel.read(files[PARALLEL])

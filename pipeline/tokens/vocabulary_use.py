@@ -17,7 +17,7 @@ from pipeline.kernels import token_counts
 from pipeline.parquet import read_batches
 from pipeline.stage import Step
 from pipeline.tasks import LazySequence, Task
-from pipeline.tokens import report
+from pipeline.tokens import engine, report
 from pipeline.tokens.column import token_values
 from pipeline.tokens.format import token_dtype
 
@@ -34,7 +34,8 @@ Use = tuple[np.ndarray, dict[str, np.ndarray]]
 def vocabulary_use(step: Step, path: Path, size: int) -> dict[str, Any]:
     """Return how many tokens come never and under LEAST times, and the last of those that never do.
 
-    Added tokens, the special ones among them, are not counted: text never makes them.
+    Where the vocabulary has a token for what it cannot write, that token's name and how often it comes stand beside
+    them. Added tokens, the special ones among them, are not counted: text never makes them.
     """
     names, ordinary = report.vocabulary(path)
     ordinary_V = np.pad(ordinary, (0, max(0, size - len(ordinary))))[:size]  # a file may name ids it never gives
@@ -46,6 +47,8 @@ def vocabulary_use(step: Step, path: Path, size: int) -> dict[str, Any]:
         counts_V += some_V
         for domain, used_V in by_domain.items():
             domains[domain] = domains[domain] | used_V if domain in domains else used_V
+    unknown = engine.unknown(path)
+    lost = {"unknown": {"token": unknown, "count": int(counts_V[engine.ids(path)[unknown]])}} if unknown else {}
     unused = np.flatnonzero(ordinary_V & (counts_V == 0))
     return {
         "tokens": int(ordinary_V.sum()),
@@ -54,7 +57,7 @@ def vocabulary_use(step: Step, path: Path, size: int) -> dict[str, Any]:
         "under_least": int((ordinary_V & (counts_V < LEAST)).sum()),
         "unused_by_domain": {d: int((ordinary_V & ~_bits(used, size)).sum()) for d, used in sorted(domains.items())},
         "never": [{"id": int(token), "token": report.shown(names[int(token)])} for token in unused[-SHOWN:]],
-    }
+    } | lost
 
 
 def _bits(used: np.ndarray, size: int) -> np.ndarray:

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer, processors
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from pipeline.errors import ConfigError, StageError
 from pipeline.tokens import engine, vocabulary_use
@@ -196,6 +196,30 @@ def test_the_manifest_tells_which_tokens_the_kept_documents_never_have(
     assert 2 in counts.values()
     assert use["unused_by_domain"] == {domain: len(ordinary) - len(ids) for domain, ids in sorted(used.items()) if ids}
     assert [token["id"] for token in use["never"]] == never[-100:]
+
+
+@pytest.mark.parametrize("kind", [models.WordLevel, models.Unigram])
+def test_text_that_a_vocabulary_cannot_write_is_told_to_be_lost(tmp_path, kind):
+    words = ["</s>", "[UNK]", "known", "words"]
+    model = (
+        models.WordLevel({word: place for place, word in enumerate(words)}, "[UNK]")
+        if kind is models.WordLevel
+        else models.Unigram([(word, -1.0) for word in words], unk_id=1)
+    )
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(tmp_path / "t.json"))
+    facts = encoded(
+        tmp_path, [[("known other words others", "web"), ("known", "web")]], tmp_path / "t.json"
+    ).manifest.facts
+    assert facts["vocabulary_use"]["unknown"] == {"token": "[UNK]", "count": 2}
+    assert facts["notes"] == ["text that this vocabulary cannot write became '[UNK]' and is lost, 2 times"]
+
+
+def test_a_vocabulary_of_bytes_loses_no_text_and_notes_none(tmp_path, tokenizer_file):
+    facts = encoded(tmp_path, [[("any 中 text", "web")]], tokenizer_file).manifest.facts
+    assert "notes" not in facts
+    assert "unknown" not in facts["vocabulary_use"]
 
 
 def test_a_corpus_of_no_kept_document_uses_no_token(tmp_path, tokenizer_file):

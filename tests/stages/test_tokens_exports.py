@@ -1,5 +1,7 @@
 """The exports, read back by readers written from the published layouts."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -113,13 +115,15 @@ def test_a_shape_takes_as_many_bytes_as_the_library_gives_it(count):
 
 @st.composite
 def packings(draw):
-    """Documents of one to forty tokens (some of them equal), cut into pieces of at most 8 and dealt to rows."""
+    """Documents of one to forty tokens (some of them equal), each cut into pieces of at most 8 and dealt to rows."""
     lengths = draw(st.lists(st.integers(1, 40), min_size=1, max_size=12))
     twins = draw(st.lists(st.booleans(), min_size=len(lengths), max_size=len(lengths)))
     pieces = []
     for number, length in enumerate(lengths):
         for use in range(1 + twins[number]):
-            pieces += [(number, use, start, min(8, length - start)) for start in range(0, length, 8)]
+            first = draw(st.integers(1, 8))  # equal documents put end to end with others are cut in different places
+            cuts = [0, *range(first, length, 8), length]
+            pieces += [(number, use, start, end - start) for start, end in pairwise(cuts)]
     return lengths, twins, draw(st.permutations(pieces))
 
 

@@ -171,7 +171,7 @@ def test_languages_may_be_a_column_and_documents_without_one_are_left_out(tmp_pa
 def test_parity_that_nothing_or_not_everything_measures_is_refused(tmp_path):
     path, _ = sentences(tmp_path)
     shards = in_shards([*two_languages(), ("guten tag", "de")], 1)
-    with pytest.raises(ConfigError, match="given are none"):
+    with pytest.raises(ConfigError, match=r"`tokens.parallel: FILE`.* given are neither"):
         trained(tmp_path / "1", shards, kind="parity")
     with pytest.raises(ConfigError, match="given are parallel and ratio"):
         check(TrainParams(kind="parity", ratio={"en": 1.0}), {"parallel": path})

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from pipeline.errors import ConfigError, DataError, StageError
+from pipeline.errors import ConfigError, DataError, PipelineError, StageError
 from pipeline.kernels.document_cost import cost
 from pipeline.stage import MAX_PARTITIONS
 from pipeline.store import open_corpus
@@ -175,6 +175,21 @@ def test_a_plan_that_counts_otherwise_is_refused_with_what_it_must_say(road, tmp
     road.plan()
     with pytest.raises(DataError, match=r"this packing by {'bos': True, .*: set `packing` of mixture\.plan"):
         road.pack(sequence_length=LENGTH, **MARKED)
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"least_rest": 9}, "the plan counts documents by"),
+        ({"bos": "<s>"}, "is trained with <\\|a\\|>, <\\|b\\|>: name it"),
+    ],
+)
+def test_steps_that_do_not_fit_are_refused_before_anything_runs(params, said):
+    packing = PackParams(**params)
+    counted = PackParams(bos=packing.bos).rule()._asdict()
+    inputs = {"plan": (1, {"packing": counted}), "tokenizer": (1, {"special_tokens": ("<|a|>", "<|b|>")})}
+    with pytest.raises(PipelineError, match=said):
+        PACK.agree(packing, inputs, {})
 
 
 def test_a_bos_that_the_tokenizer_has_not_is_refused_before_anything_runs(road):

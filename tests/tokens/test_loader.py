@@ -286,12 +286,45 @@ def test_a_dataset_goes_to_another_process_with_its_state(folder):
     assert stream(twin, 10) == stream(dataset, 10)
 
 
+def test_the_folder_of_a_build_is_refused_with_the_folder_of_its_sequences(tmp_path):
+    for number in ("0123", "4567"):
+        write_packed(tmp_path / f"corpora/tokens.pack-{number}")
+    (tmp_path / "builds/demo").mkdir(parents=True)
+    steps = {"documents": {"folder": "ingest-89ab"}, "sequences": {"folder": "tokens.pack-4567"}}
+    (tmp_path / "builds/demo/build.json").write_text(json.dumps({"steps": steps}))
+    with pytest.raises(DataError, match=r"Did you mean .*corpora/tokens\.pack-4567\?"):
+        PackedDataset(tmp_path / "builds/demo")
+
+
+def test_a_damaged_file_of_the_right_size_is_told(tmp_path):
+    root = tmp_path / "tokens.pack-0123"
+    write_packed(root)
+    path = root / "data/part-00000.rows.npy"
+    path.write_bytes(b"\0" * path.stat().st_size)
+    with pytest.raises(DataError, match=r"part-00000\.rows\.npy is damaged"):
+        PackedDataset(root)[0]
+
+
+@pytest.mark.parametrize("consumed", [-1, "3", None, 2.5])
+def test_a_state_that_tells_no_place_is_refused(folder, consumed):
+    dataset = PackedDataset(folder[0])
+    with pytest.raises(DataError, match=r"this state has consumed .*; it must be a whole number from 0"):
+        dataset.load_state_dict(dataset.state_dict() | {"consumed": consumed})
+
+
+def test_a_batch_of_no_rows_is_refused(folder):
+    with pytest.raises(ValueError, match="a batch of 0 rows: give 1 or more"):
+        next(PackedDataset(folder[0]).batches(0))
+
+
 def test_what_is_no_folder_of_sequences_is_refused_with_what_to_do(folder, tmp_path):
     with pytest.raises(DataError, match=r"no manifest\.json in it"):
         PackedDataset(tmp_path)
     write_packed(tmp_path / "corpora/tokens.pack-0123")
     with pytest.raises(DataError, match=r"Did you mean .*tokens\.pack-0123"):
         PackedDataset(tmp_path)
+    with pytest.raises(DataError, match=r"Did you mean .*tokens\.pack-0123\?"):
+        PackedDataset(tmp_path / "corpora/tokens.pack-0123/data")
     (tmp_path / "manifest.json").write_text('{"stage": "ingest", "facts": {}}')
     with pytest.raises(DataError, match=r"stage 'ingest', not packed sequences"):
         PackedDataset(tmp_path)

@@ -39,4 +39,4 @@ def datatrove(step: Step, params: ExportParams) -> None:
     )
 
 
-DATATROVE = Stage(name="tokens.datatrove", version=1, params=ExportParams, inputs=("sequences",), run=datatrove)
+DATATROVE = Stage(name="tokens.datatrove", version=2, params=ExportParams, inputs=("sequences",), run=datatrove)

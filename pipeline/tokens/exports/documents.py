@@ -42,15 +42,13 @@ def order(offsets: np.ndarray, segments: np.ndarray, sequence_length: int) -> Or
     place, length = _pieces(offsets, segments, sequence_length)
     kept = np.flatnonzero(segments["domain"] != PADDING)
     place, length, segments = place[kept], length[kept], segments[kept]
-    first = _first_of_document(segments)
+    use = _first_of_document(segments)
     start = segments["start"].astype(np.int64)
-    copy = _number_among_equals(first, start)
-    line = np.lexsort((start, copy, first))
+    begins = _begins(use, start, start + length)
+    line = np.lexsort((start, begins, use))
     ends = np.cumsum(length[line])
-    follows = _equal_to_last(first[line]) & _equal_to_last(copy[line])
-    follows[1:] &= start[line][1:] == (start + length)[line][:-1]
     last = np.ones(len(line), bool)
-    last[:-1] = ~follows[1:]
+    last[:-1] = ~_equal_to_last(begins[line])[1:]
     return Order(place[line], length[line], ends[last])
 
 
@@ -73,10 +71,30 @@ def _first_of_document(segments: np.ndarray) -> np.ndarray:
     return first
 
 
-def _number_among_equals(first: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """Return [P] int64, 0, 1, ... among the pieces that are the same part of equal documents."""
-    line = np.lexsort((start, first))
-    heads = np.flatnonzero(~(_equal_to_last(first[line]) & _equal_to_last(start[line])))
+def _begins(use: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Return [P] int64, the piece that begins the document of each piece.
+
+    A piece follows one of the same use that ends where it starts. Equal documents may be cut in different places; where
+    several end and start in one place, the first follows the first, which is as good as any: they read the same.
+    """
+    pieces = np.arange(len(use))
+    of, at = np.tile(use, 2), np.concatenate([end, start])
+    number = np.concatenate([_number_among_equals(use, end), _number_among_equals(use, start)])
+    # Sorts are stable: of two with one key the end, which is the earlier, comes first.
+    line = np.lexsort((number, at, of))
+    follows = _equal_to_last(of[line]) & _equal_to_last(at[line]) & _equal_to_last(number[line])
+    behind = np.flatnonzero(follows)
+    begins = pieces.copy()
+    begins[line[behind] - len(use)] = line[behind - 1]
+    while (begins[begins] != begins).any():  # each round looks twice as far back
+        begins = begins[begins]
+    return begins
+
+
+def _number_among_equals(use: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Return [P] int64, 0, 1, ... among the pieces of one use that are at the same place."""
+    line = np.lexsort((at, use))
+    heads = np.flatnonzero(~(_equal_to_last(use[line]) & _equal_to_last(at[line])))
     number = np.empty(len(line), np.int64)
     number[line] = np.arange(len(line)) - np.repeat(heads, np.diff(np.append(heads, len(line))))
     return number

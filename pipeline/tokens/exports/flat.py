@@ -47,4 +47,4 @@ def flat(step: Step, params: ExportParams) -> None:
     )
 
 
-FLAT = Stage(name="tokens.flat", version=1, params=ExportParams, inputs=("sequences",), run=flat)
+FLAT = Stage(name="tokens.flat", version=2, params=ExportParams, inputs=("sequences",), run=flat)

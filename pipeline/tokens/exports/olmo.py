@@ -54,4 +54,4 @@ def olmo(step: Step, params: ExportParams) -> None:
     )
 
 
-OLMO = Stage(name="tokens.olmo", version=1, params=ExportParams, inputs=("sequences",), run=olmo)
+OLMO = Stage(name="tokens.olmo", version=2, params=ExportParams, inputs=("sequences",), run=olmo)
