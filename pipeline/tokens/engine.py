@@ -146,20 +146,27 @@ def _ids(path: Path, _written: tuple[int, ...]) -> dict[str, int]:
 
 
 def unknown(path: Path) -> str | None:
-    """Return the token that stands for text which a vocabulary cannot write; None if it can write any."""
+    """Return the token that stands for text which a vocabulary cannot write; None if it has none."""
     model = _json(path)["model"]
     if model.get("unk_id") is not None:  # Unigram
         return str(model["vocab"][model["unk_id"]][0])
-    return model.get("unk_token") or None
+    named = model.get("unk_token")
+    return named if named in ids(path) else None  # a file may name one that it does not have
 
 
 def choose(path: Path, eos: str, texts: Sequence[str]) -> tuple[str, str]:
     """Return the engine to use and, if it is not the fast one, why.
 
     Both engines encode `texts` and a fuzz set; the fast one is taken if every id is equal.
+
+    Raises:
+        ConfigError: the reference cannot encode with it, such as with a model that lacks its token for the unknown.
     """
     everything = [*texts, *fuzz(FUZZED)]
-    expected, bounds = encoder(path, eos, REFERENCE).encode(everything)
+    try:
+        expected, bounds = encoder(path, eos, REFERENCE).encode(everything)
+    except Exception as error:  # the library raises bare Exception
+        raise ConfigError(f"{path} cannot encode text: {error}") from None
     try:
         found, found_bounds = encoder(path, eos, FAST).encode(everything)
         for text, a, b in zip(everything, pairwise(bounds), pairwise(found_bounds), strict=True):

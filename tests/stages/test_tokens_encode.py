@@ -222,6 +222,20 @@ def test_a_vocabulary_of_bytes_loses_no_text_and_notes_none(tmp_path, tokenizer_
     assert "unknown" not in facts["vocabulary_use"]
 
 
+def test_a_token_for_the_unknown_that_is_named_and_not_there_is_none(tmp_path, tokenizer_file):
+    plain = json.loads(tokenizer_file.read_text())
+    plain["model"]["unk_token"] = "[UNK]"
+    (tmp_path / "t.json").write_text(json.dumps(plain))
+    facts = encoded(tmp_path, [[("any 中 text", "web")]], tmp_path / "t.json").manifest.facts
+    assert "unknown" not in facts["vocabulary_use"]
+
+
+def test_a_tokenizer_that_cannot_encode_text_is_refused(tmp_path):
+    Tokenizer(models.WordLevel({"</s>": 0, "known": 1}, "[UNK]")).save(str(tmp_path / "t.json"))
+    with pytest.raises(ConfigError, match=r"t\.json cannot encode text: .*UNK"):
+        encoded(tmp_path, [[("known", "web")]], tmp_path / "t.json")
+
+
 def test_a_corpus_of_no_kept_document_uses_no_token(tmp_path, tokenizer_file):
     corpus = encoded(tmp_path, [some_documents(4)], tokenizer_file, mask=[[False] * 4])
     use = corpus.manifest.facts["vocabulary_use"]
