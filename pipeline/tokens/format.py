@@ -199,15 +199,11 @@ def _near(root: Path) -> Iterator[Path]:
     root = root.absolute()
     try:
         steps = json.loads((root / "build.json").read_text(encoding="utf-8"))["steps"].values()
-    except (OSError, ValueError):
-        steps = ()
-    built = [root.parent.parent / "corpora" / step["folder"] for step in steps]
-    for folder in [
-        root.parent,
-        *built,
-        *sorted(root.glob("tokens.pack-*")),
-        *sorted(root.glob("corpora/tokens.pack-*")),
-    ]:
+        built = [root.parent.parent / "corpora" / step["folder"] for step in steps]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no build, or the file of some other tool
+        built = []
+    many = [*root.glob("tokens.pack-*"), *root.glob("corpora/tokens.pack-*")]
+    for folder in [root.parent, *built, *sorted(many)]:
         if folder.name.startswith("tokens.pack-") and (folder / "manifest.json").is_file():
             yield folder
 

@@ -325,6 +325,9 @@ def test_what_is_no_folder_of_sequences_is_refused_with_what_to_do(folder, tmp_p
         PackedDataset(tmp_path)
     with pytest.raises(DataError, match=r"Did you mean .*tokens\.pack-0123\?"):
         PackedDataset(tmp_path / "corpora/tokens.pack-0123/data")
+    (tmp_path / "build.json").write_text('{"scripts": []}')
+    with pytest.raises(DataError, match=r"Did you mean .*tokens\.pack-0123"):
+        PackedDataset(tmp_path)
     (tmp_path / "manifest.json").write_text('{"stage": "ingest", "facts": {}}')
     with pytest.raises(DataError, match=r"stage 'ingest', not packed sequences"):
         PackedDataset(tmp_path)
