@@ -15,12 +15,11 @@ from pipeline.corpus import DATA, Corpus
 from pipeline.description import Description, split
 from pipeline.errors import ConfigError, DataError
 from pipeline.identity import SHORT
-from pipeline.tokens.format import PADDING, Packed, Part, begins, read_packed
+from pipeline.tokens.format import PADDING, TOKENIZER, Packed, Part, begins, read_packed
 
 TEXT = 600
 """Characters of a segment's text that an example holds."""
 SEGMENTS = 12
-TOKENIZER = "tokenizer.json"
 SUMMARISED = (
     *("sequence_length", "dtype", "eos_id", "pad_id", "vocab_size", "domains", "tokens"),
     *("sequences", "padding", "fill"),

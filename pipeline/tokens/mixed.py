@@ -83,6 +83,14 @@ class MixedDataset(Stream):
                         f"source {name!r} was packed with {fact} {found}, source {self.names[0]!r} with {expected}: "
                         "they cannot be read as one. Pack them with the same tokenizer and the same options."
                     )
+        pairs = zip(self.names, self.sources, strict=True)
+        told = {source.packed.tokenizer: name for name, source in pairs if source.packed.tokenizer is not None}
+        if len(told) > 1:
+            one, other, *_ = told
+            raise DataError(
+                f"source {told[one]!r} was packed with tokenizer {one[:12]}, source {told[other]!r} with {other[:12]}: "
+                "one id would mean two things. Pack them with the same one, which `tokens.tokenizer` of a recipe names."
+            )
 
     def __len__(self) -> int:
         """Return the number of rows of all sources, over all ranks."""

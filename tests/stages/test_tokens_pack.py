@@ -8,6 +8,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from pipeline.errors import DataError, StageError
+from pipeline.files import checksum
 from pipeline.stage import Step
 from pipeline.tokens import selection
 from pipeline.tokens.format import PADDING
@@ -209,5 +210,6 @@ def test_the_shape_of_a_row_is_what_was_asked(tmp_path):
     assert dataset.sequence_length == 128
     assert dataset.packed.dtype == np.uint16
     assert dataset.packed.domains == ("books", "code", "web")
+    assert dataset.packed.tokenizer == checksum(corpus.root / "data/tokenizer.json")
     assert corpus.manifest.rows == len(dataset)
     assert corpus.manifest.facts["fill"] > 0.97

@@ -190,6 +190,17 @@ def test_sources_that_were_packed_otherwise_are_refused(paths, tmp_path, options
         mixed(paths | {"web": tmp_path / "other"})
 
 
+def test_sources_of_two_tokenizers_of_one_size_are_refused_and_one_that_tells_none_is_not(tmp_path):
+    made = {"a": b"one", "b": None, "c": b"one", "d": b"other"}
+    for number, (name, tokenizer) in enumerate(made.items()):
+        write_packed(tmp_path / name, seed=number, tokenizer=tokenizer)
+    MixedDataset({name: tmp_path / name for name in "abc"}, weights=dict.fromkeys("abc", 1))
+    with pytest.raises(
+        DataError, match=r"'c' was packed with tokenizer [0-9a-f]{12}, source 'd' with [0-9a-f]{12}: one"
+    ):
+        MixedDataset({name: tmp_path / name for name in "bcd"}, weights=dict.fromkeys("bcd", 1))
+
+
 def test_an_empty_source_is_refused(paths, tmp_path):
     write_packed(tmp_path / "none", rows=0)
     with pytest.raises(DataError, match=r"source 'web'.*has no rows"):
