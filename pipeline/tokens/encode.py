@@ -5,7 +5,7 @@ length. Tokens are raw little-endian ids of the manifest's dtype (see `tokens.co
 keep the document; length counts no EOS and is 0 there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -120,7 +120,8 @@ def by_length(tally: Tally) -> dict[str, list[int]]:
 
 def sampled_texts(paths: list[Path]) -> list[str]:
     """Return the first texts of some shards spread over all, about CHECKED_BYTES: what the engines are compared on."""
-    chosen = paths[:: max(1, len(paths) // CHECKED_SHARDS)][:CHECKED_SHARDS]
+    count = min(len(paths), CHECKED_SHARDS)
+    chosen = [paths[len(paths) * place // count] for place in range(count)]
     texts: list[str] = []
     for path in chosen:
         room = CHECKED_BYTES // len(chosen)
@@ -164,7 +165,7 @@ def encode(step: Step, params: EncodeParams) -> None:
         domains=tally.get("domains", {}),
         documents_by_length=by_length(tally),
         vocabulary_use=use,
-        **_notes(use),
+        **_notes(use, [] if using == MINIMUM else engine.silent(engine.encoder(path, vocabulary.eos, using))),
     )
 
 
@@ -175,13 +176,18 @@ def _chosen(step: Step, params: EncodeParams, path: Path, vocabulary: Vocabulary
     return engine.choose(path, vocabulary.eos, sampled_texts(list(step.inputs["documents"].paths())))
 
 
-def _notes(use: Mapping[str, Any]) -> dict[str, list[str]]:
+def _notes(use: Mapping[str, Any], silent: Sequence[str]) -> dict[str, list[str]]:
     """Return what is to be said of text that the vocabulary could not write."""
-    unknown = use.get("unknown", {"count": 0})
-    if not unknown["count"]:
-        return {}
-    times, token = unknown["count"], unknown["token"]
-    return {"notes": [f"text that this vocabulary cannot write became {token!r} and is lost, {times:,} times"]}
+    notes = []
+    if "unknown" in use and (times := use["unknown"]["count"]):
+        token = use["unknown"]["token"]
+        notes.append(f"text that this vocabulary cannot write became {token!r} and is lost, {times:,} times")
+    if silent:
+        notes.append(
+            f"text that this vocabulary cannot write, such as {', '.join(silent)}, is lost, and no token in its place "
+            "tells how often: its model names none for the unknown"
+        )
+    return {"notes": notes} if notes else {}
 
 
 ENCODE = Stage(

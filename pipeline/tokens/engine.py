@@ -22,6 +22,8 @@ from pipeline.tokens.fuzz import fuzz
 FAST, REFERENCE = "fastokens", "tokenizers"
 EOS_NAMES = ("<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>")
 FUZZED = 1000
+LETTERS = ("é", "ж", "中", "𒀀")
+"""Ever rarer ones: a vocabulary of characters most likely lacks the last."""
 AT_ONCE = 1 << 20
 
 
@@ -152,6 +154,11 @@ def unknown(path: Path) -> str | None:
         return str(model["vocab"][model["unk_id"]][0])
     named = model.get("unk_token")
     return named if named in ids(path) else None  # a file may name one that it does not have
+
+
+def silent(chosen: Encoder) -> list[str]:
+    """Return those of some letters that an encoder makes no token of: it drops what its vocabulary cannot write."""
+    return [letter for letter in LETTERS if not len(chosen.encode([letter])[0])]
 
 
 def choose(path: Path, eos: str, texts: Sequence[str]) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from pipeline.errors import ConfigError, StageError
 from pipeline.tokens import engine, vocabulary_use
-from pipeline.tokens.encode import ENCODE, EncodeParams
+from pipeline.tokens.encode import ENCODE, EncodeParams, sampled_texts
 from tests.conftest import read, run_stage, write_documents
 from tests.stages.masks import masked
 from tests.stages.road import Road, in_shards, some_documents, token_lists
@@ -214,6 +214,21 @@ def test_text_that_a_vocabulary_cannot_write_is_told_to_be_lost(tmp_path, kind):
     ).manifest.facts
     assert facts["vocabulary_use"]["unknown"] == {"token": "[UNK]", "count": 2}
     assert facts["notes"] == ["text that this vocabulary cannot write became '[UNK]' and is lost, 2 times"]
+
+
+def test_text_that_is_dropped_without_a_token_is_told_to_be_lost(tmp_path):
+    tokenizer = Tokenizer(models.BPE(vocab={"</s>": 0, "a": 1, "é": 2}, merges=[]))
+    tokenizer.save(str(tmp_path / "t.json"))
+    corpus = encoded(tmp_path, [[("a中é", "web")]], tmp_path / "t.json")
+    assert token_lists(corpus) == [[1, 2]]
+    (note,) = corpus.manifest.facts["notes"]
+    assert note.startswith("text that this vocabulary cannot write, such as ж, 中, 𒀀, is lost, and no token")
+
+
+def test_engines_are_compared_on_texts_of_shards_spread_over_all(tmp_path):
+    documents = write_documents(tmp_path / "documents", [[(str(shard), "web")] for shard in range(15)])
+    assert sampled_texts(list(documents.paths())) == ["0", "1", "3", "5", "7", "9", "11", "13"]
+    assert sampled_texts([]) == []
 
 
 def test_a_vocabulary_of_bytes_loses_no_text_and_notes_none(tmp_path, tokenizer_file):
