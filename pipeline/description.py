@@ -154,7 +154,8 @@ def _table(title: str, rows: Rows, width: int) -> str:
     left_out = len(rows) - ROWS
     for name in names:
         numbers = all(_is_number(row.get(name)) for row in rows)
-        table.add_column(name, justify="right" if numbers else "left", overflow="fold")
+        # With spaces a long name breaks between words.
+        table.add_column(name.replace("_", " "), justify="right" if numbers else "left", overflow="fold")
     for row in rows if left_out <= 0 else rows[: ROWS - 1]:
         table.add_row(*_cells(row, names))
     if left_out > 0:

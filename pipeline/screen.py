@@ -58,7 +58,7 @@ class StepLines:
 
     def begin(self, step: Planned, index: int, total: int) -> None:
         """Start the bar of a step."""
-        self._title = f"[{index + 1}/{total}] {step.name}"
+        self._title = f"[{index + 1:>{len(str(total))}}/{total}] {step.name}"
         self._since, self._rows, self._bytes = time.monotonic(), 0, 0
         self._bar = self._progress.add_task(self._title, total=None, flow="")
 

@@ -31,8 +31,10 @@ def natural(available: Mapping[str, int], temperature: float = 1.0) -> dict[str,
 
     A higher temperature flattens: at infinity all domains that have anything weigh the same.
     """
-    total = sum(available.values())
-    powers = {d: (n / total) ** (1 / temperature) if n else 0.0 for d, n in available.items()}
+    sharpness, total, largest = 1 / temperature, sum(available.values()), max(available.values(), default=0)
+    if largest and not ((largest / total) ** sharpness):  # all shares vanish; ratios to the largest do not
+        total = largest
+    powers = {d: (n / total) ** sharpness if n else 0.0 for d, n in available.items()}
     # Twelve digits: a machine's last bit of `pow` must not move a token.
     return {domain: round(power / sum(powers.values()), 12) for domain, power in powers.items()}
 

@@ -118,10 +118,13 @@ def train(step: Step, params: TrainParams) -> None:
         step.note(sample_bytes_by_language=sample.sizes("language"))
     else:
         tokenizer = train_tokenizer([document.text for document in documents], params)
+    size = tokenizer.get_vocab_size()
+    if size < params.vocab_size:
+        notes = [*notes, f"the sample has pairs for a vocabulary of {size:,}; vocab_size is {params.vocab_size:,}"]
     step.write_file("tokenizer.json", tokenizer.to_str(pretty=True).encode())
     step.note(
         kind=params.kind,
-        vocab_size=tokenizer.get_vocab_size(),
+        vocab_size=size,
         eos=params.special_tokens[0],
         sample_documents=len(documents),
         sample_bytes_by_domain=sample.sizes("domain"),

@@ -86,6 +86,12 @@ def test_uniform_weights_are_equal_where_there_are_tokens():
     assert tokens == {"a": 500, "b": 500, "c": 0}
 
 
+def test_a_temperature_near_nothing_leaves_the_largest_domain():
+    weights = natural(AVAILABLE, 1e-9)
+    largest = max(AVAILABLE, key=AVAILABLE.get)
+    assert weights == {domain: float(domain == largest) for domain in AVAILABLE}
+
+
 def test_a_temperature_flattens_the_natural_weights():
     weights = {t: natural(AVAILABLE, t) for t in (1.0, 2.0, 1e9)}
     assert weights[1.0]["books"] == pytest.approx(1_000_000 / 1_350_000)

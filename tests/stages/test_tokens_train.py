@@ -69,6 +69,12 @@ def test_special_tokens_have_the_first_ids_and_the_vocabulary_its_size(tmp_path)
     assert [tokenizer.token_to_id(name) for name in ("<|endoftext|>", "<|pad|>")] == [0, 1]
 
 
+def test_a_sample_too_small_for_the_vocabulary_is_noted(tmp_path):
+    small = trained(tmp_path / "small", [[("some words", "web")]], vocab_size=5000).manifest.facts
+    assert small["vocab_size"] < 5000
+    assert small["notes"] == [f"the sample has pairs for a vocabulary of {small['vocab_size']}; vocab_size is 5,000"]
+
+
 def test_documents_that_the_mask_drops_are_not_seen(tmp_path):
     rows = some_documents(200)
     noise = [("ZQX " * 50, "web")] * 200
