@@ -66,7 +66,7 @@ def make(root: Path, rows: int, length: int) -> None:
         "fingerprint": "bench",
         "facts": facts,
         "shards": {"name": names, "rows": counts, "bytes": [files[name] for name in names]},
-        "files": {"name": others, "rows": [0] * len(others), "bytes": [files[name] for name in others]},
+        "files": {"name": others, "bytes": [files[name] for name in others], "checksum": [""] * len(others)},
     }
     (root / "manifest.json").write_text(json.dumps(manifest))
 

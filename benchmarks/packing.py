@@ -181,7 +181,7 @@ def one_build(root: Path, tokenizer: str | None, files: str) -> dict[str, Any]:
     recipe = Recipe(
         name="bench",
         sources={"bench": Source(paths=(str(shared() / "data/bench" / files),))},
-        tokens=Tokens(tokenizer=tokenizer, train_mb=5),
+        tokens=Tokens(tokenizer=tokenizer) if tokenizer else Tokens(train_mb=5),
     )
     clock = Clock()
     built = pipeline.build(recipe, Profile(root=root, workers=1), watcher=clock)

@@ -4,7 +4,6 @@ The tokenizer lies beside the sequences, or is found by identity: their manifest
 tokenizer, which is a corpus beside them or a file that some recipe on this root names and whose checksum is the same.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,11 @@ from pipeline.corpus import DATA, Corpus
 from pipeline.description import Description, split
 from pipeline.errors import ConfigError, DataError
 from pipeline.identity import SHORT
-from pipeline.tokens.format import PADDING, Packed, Part, read_packed
+from pipeline.tokens.format import PADDING, TOKENIZER, Packed, Part, begins, read_packed
 
 TEXT = 600
 """Characters of a segment's text that an example holds."""
 SEGMENTS = 12
-TOKENIZER = "tokenizer.json"
 SUMMARISED = (
     *("sequence_length", "dtype", "eos_id", "pad_id", "vocab_size", "domains", "tokens"),
     *("sequences", "padding", "fill"),
@@ -66,22 +64,18 @@ def sequences(corpus: Corpus, row: int | None, damage: tuple[str, ...] | None) -
 
 def by_domain(packed: Packed) -> list[dict[str, Any]]:
     """Return tokens, segments and share of each domain, counted from the segments."""
-    tokens: Counter[int] = Counter()
-    pieces: Counter[int] = Counter()
+    tokens, pieces = np.zeros(PADDING + 1, np.int64), np.zeros(PADDING + 1, np.int64)
     for part in packed.parts:
         _, offsets, segments = part.open()
-        starts = np.concatenate([[0], segments["end"][:-1]]).astype(np.int64)
-        starts[offsets[:-1]] = 0
-        lengths = segments["end"].astype(np.int64) - starts
-        for domain in np.unique(segments["domain"]).tolist():
-            chosen = segments["domain"] == domain
-            tokens[domain] += int(lengths[chosen].sum())
-            pieces[domain] += int(np.count_nonzero(chosen))
-    whole = sum(tokens.values()) - tokens[PADDING]
+        lengths = segments["end"] - begins(offsets, segments)
+        # Exact: a float64 holds every whole number that a part can reach.
+        tokens += np.bincount(segments["domain"], lengths, minlength=len(tokens)).astype(np.int64)
+        pieces += np.bincount(segments["domain"], minlength=len(pieces))
+    whole = int(tokens[:PADDING].sum())
     rows = []
     for domain, name in [*enumerate(packed.domains), (PADDING, "(padding)")]:
         share = None if domain == PADDING or not whole else f"{100 * tokens[domain] / whole:.1f} %"
-        rows.append({"domain": name, "tokens": tokens[domain], "share": share, "segments": pieces[domain]})
+        rows.append({"domain": name, "tokens": int(tokens[domain]), "share": share, "segments": int(pieces[domain])})
     return rows
 
 

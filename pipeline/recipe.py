@@ -138,6 +138,7 @@ class Dedup(Frozen):
         return Bands(self.bands, self.rows) if self.bands and self.rows else sensitivity.DEFAULT
 
 
+FLAT_IDS = 1 << 16
 Export = Literal["megatron", "mds", "litdata", "huggingface", "flat", "olmo", "datatrove"]
 
 
@@ -171,6 +172,15 @@ class Tokens(Frozen):
         trained = sorted(self.model_fields_set & FOR_TRAINING)
         if self.tokenizer is not None and trained:
             raise ValueError(f"a tokenizer is brought along, so `{trained[0]}` says nothing: leave out one of the two")
+        return self
+
+    @model_validator(mode="after")
+    def _a_flat_file_has_16_bits_a_token(self) -> "Tokens":
+        if "flat" in self.export and self.tokenizer is None and self.vocab_size > FLAT_IDS:
+            raise ValueError(
+                f"vocab_size is {self.vocab_size:,}, and the export `flat` has 16 bits a token: ask for at most "
+                f"{FLAT_IDS:,} tokens, or for another export"
+            )
         return self
 
 

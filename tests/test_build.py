@@ -280,8 +280,8 @@ def test_identity_is_pinned(raw, tmp_path):
         "select": "dc50bfb1",
         "tokens": "33c2408a",
         "plan": "7a90ad09",
-        "sequences": "9366d8b4",
-        "megatron": "c331ea12",
+        "sequences": "efd0c689",
+        "megatron": "a64897ce",
     }
 
 

@@ -96,6 +96,13 @@ def test_a_value_of_several_shapes_is_one_problem(weights, said):
     assert re.fullmatch(re.escape(said).replace(r"\.\*", ".*"), line.strip())
 
 
+def test_a_vocabulary_too_large_for_a_flat_file_is_refused_before_anything_runs():
+    tokens = {"vocab_size": 1 << 16, "export": ["mds", "flat"]}
+    validate(LEAST | {"tokens": tokens}, Recipe, "r.yaml")
+    with pytest.raises(ConfigError, match="vocab_size is 65,537, and the export `flat` has 16 bits a token"):
+        validate(LEAST | {"tokens": tokens | {"vocab_size": 65_537}}, Recipe, "r.yaml")
+
+
 def test_all_problems_are_told_at_once():
     with pytest.raises(ConfigError) as error:
         validate({"sources": {"web": "x"}, "seed": "one", "tokns": None}, Recipe, "r.yaml")

@@ -69,10 +69,9 @@ def best_fit(lengths_P: np.ndarray, sequence_length: int) -> np.ndarray:
 
 
 def _checked(lengths_P: np.ndarray, sequence_length: int) -> np.ndarray:
-    lengths = np.ascontiguousarray(lengths_P, np.int32)
-    if len(lengths) and not (lengths.min() >= 1 and lengths.max() <= sequence_length):
-        raise ValueError(f"piece lengths span {lengths.min()}..{lengths.max()}, expected 1..{sequence_length}")
-    return lengths
+    if len(lengths_P) and not (lengths_P.min() >= 1 and lengths_P.max() <= sequence_length):
+        raise ValueError(f"piece lengths span {lengths_P.min()}..{lengths_P.max()}, expected 1..{sequence_length}")
+    return np.ascontiguousarray(lengths_P, np.int32)
 
 
 def shortest_first(lengths_P: np.ndarray, sequence_length: int, depth: int) -> np.ndarray:

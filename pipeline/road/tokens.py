@@ -46,15 +46,15 @@ def pack(road: Road) -> None:
 
 
 def _train_weights(road: Road) -> Any:
-    tokens, mixture = road.recipe.tokens, road.recipe.mixture
+    tokens, mixed = road.recipe.tokens, road.recipe.mixture
     assert tokens is not None
     if tokens.train_weights != "mixture":
         return tokens.train_weights
-    if mixture is None:
+    if mixed is None:
         raise ConfigError("tokens.train_weights: mixture takes the weights of the section `mixture`; there is none")
-    if isinstance(mixture.weights, dict):
-        return {domain: weight for domain, weight in mixture.weights.items() if weight}
-    return mixture.weights
+    if isinstance(mixed.weights, dict):
+        return {domain: weight for domain, weight in mixed.weights.items() if weight}
+    return mixed.weights
 
 
 def _said(packing: PackingParams) -> dict[str, Any]:

@@ -5,19 +5,21 @@ length. Tokens are raw little-endian ids of the manifest's dtype (see `tokens.co
 keep the document; length counts no EOS and is 0 there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import Field
 
 from pipeline.errors import DataError
+from pipeline.kernels import utf8
 from pipeline.ledger import Tally, add
-from pipeline.schemas import DOC_ID
+from pipeline.parquet import read_batches
+from pipeline.schemas import DOC_ID, text_buffers
 from pipeline.stage import Params, Stage, Step
 from pipeline.tokens import engine
 from pipeline.tokens.column import TOKENS, token_column
@@ -59,7 +61,7 @@ def encode_batch(batch: pa.RecordBatch, *, path: str, vocabulary: Vocabulary, us
         DataError: the text of a document encodes to the EOS id, so it would forge a boundary.
     """
     keep = batch["keep"].to_numpy(zero_copy_only=False)
-    texts = (batch["text"] if keep.all() else batch["text"].filter(batch["keep"])).to_pylist()
+    texts = _texts(batch if keep.all() else batch.filter(batch["keep"]))
     chosen = minimum_encoder(Path(path)) if using == MINIMUM else engine.encoder(Path(path), vocabulary.eos, using)
     ids, offsets = chosen.encode(texts)
     _refuse_eos(batch, ids, offsets, vocabulary)
@@ -67,6 +69,20 @@ def encode_batch(batch: pa.RecordBatch, *, path: str, vocabulary: Vocabulary, us
     lengths[keep] = np.diff(offsets)
     tokens = token_column(ids.astype(token_dtype(vocabulary.size)), lengths, ~keep)
     return pa.RecordBatch.from_arrays([batch["doc_id"], batch["domain"], tokens, pa.array(lengths)], schema=SCHEMA)
+
+
+def _texts(batch: pa.RecordBatch) -> list[str]:
+    """Return the texts of `batch`; raise DataError, with its document, where one is no UTF-8."""
+    try:
+        found: list[str] = batch["text"].to_pylist()
+        return found
+    except UnicodeDecodeError:
+        states = utf8.text_states(*text_buffers(batch["text"]))
+        row = int(np.argmax(states == utf8.INVALID))
+        raise DataError(
+            f"document {batch['doc_id'][row].as_py().hex()}: its text is no UTF-8. Ingest lets none such pass: build "
+            "the documents again, or mend the step that wrote them."
+        ) from None
 
 
 def _refuse_eos(batch: pa.RecordBatch, ids: np.ndarray, offsets: np.ndarray, vocabulary: Vocabulary) -> None:
@@ -96,7 +112,7 @@ def count(before: pa.RecordBatch, after: pa.RecordBatch) -> Tally:
 
 
 def by_length(tally: Tally) -> dict[str, list[int]]:
-    """Return, by domain, the documents of 2^k <= tokens < 2^(k + 1) at place k."""
+    """Return, by domain, the documents of 2^k <= tokens < 2^(k + 1) at place k, empty ones at place 0."""
     lengths: Tally = tally.get("lengths", {})
     top = max((int(place) for bins in lengths.values() for place in bins), default=-1)
     return {domain: [bins.get(f"{k:02}", 0) for k in range(top + 1)] for domain, bins in lengths.items()}
@@ -104,17 +120,18 @@ def by_length(tally: Tally) -> dict[str, list[int]]:
 
 def sampled_texts(paths: list[Path]) -> list[str]:
     """Return the first texts of some shards spread over all, about CHECKED_BYTES: what the engines are compared on."""
-    chosen = paths[:: max(1, len(paths) // CHECKED_SHARDS)][:CHECKED_SHARDS]
+    count = min(len(paths), CHECKED_SHARDS)
+    chosen = [paths[len(paths) * place // count] for place in range(count)]
     texts: list[str] = []
     for path in chosen:
-        size = 0
-        with pq.ParquetFile(path, pre_buffer=False) as file:
-            batch = next(file.iter_batches(64, columns=["text"]), None)
-        for text in batch["text"].to_pylist() if batch else []:
-            if size >= CHECKED_BYTES // len(chosen):
+        room = CHECKED_BYTES // len(chosen)
+        for value in chain.from_iterable(batch["text"] for batch in read_batches(path, ("text",))):
+            if room <= 0:
                 break
-            texts.append(text[: CHECKED_BYTES // len(chosen)])
-            size += len(texts[-1])
+            # The beginning of a huge text, without a str of it all; what is no UTF-8 ends the task that meets it.
+            data = value.as_buffer()
+            texts.append(bytes(data[:room]).decode("utf-8", "ignore"))
+            room -= len(data)
     return texts
 
 
@@ -130,9 +147,7 @@ def encode(step: Step, params: EncodeParams) -> None:
     """Choose the engine, then encode shard by shard, nothing held between batches; then count the ids of it all."""
     path = step.file("tokenizer", "tokenizer.json")
     vocabulary = engine.vocabulary(path, params.eos)
-    using, why = MINIMUM, ""
-    if params.segmentation == "bpe":
-        using, why = engine.choose(path, vocabulary.eos, sampled_texts(list(step.inputs["documents"].paths())))
+    using, why = _chosen(step, params, path, vocabulary)
     tally = step.map_shards(
         partial(encode_batch, path=str(path), vocabulary=vocabulary, using=using),
         columns={"documents": ("doc_id", "text", "domain", "bytes"), "mask": ("keep",)},
@@ -150,17 +165,29 @@ def encode(step: Step, params: EncodeParams) -> None:
         domains=tally.get("domains", {}),
         documents_by_length=by_length(tally),
         vocabulary_use=use,
-        **_notes(use),
+        **_notes(use, [] if using == MINIMUM else engine.silent(engine.encoder(path, vocabulary.eos, using))),
     )
 
 
-def _notes(use: Mapping[str, Any]) -> dict[str, list[str]]:
+def _chosen(step: Step, params: EncodeParams, path: Path, vocabulary: Vocabulary) -> tuple[str, str]:
+    """Return what encodes and, where it is slower than it might be, why."""
+    if params.segmentation == MINIMUM:
+        return MINIMUM, minimum_encoder(path).note
+    return engine.choose(path, vocabulary.eos, sampled_texts(list(step.inputs["documents"].paths())))
+
+
+def _notes(use: Mapping[str, Any], silent: Sequence[str]) -> dict[str, list[str]]:
     """Return what is to be said of text that the vocabulary could not write."""
-    unknown = use.get("unknown", {"count": 0})
-    if not unknown["count"]:
-        return {}
-    times, token = unknown["count"], unknown["token"]
-    return {"notes": [f"text that this vocabulary cannot write became {token!r} and is lost, {times:,} times"]}
+    notes = []
+    if "unknown" in use and (times := use["unknown"]["count"]):
+        token = use["unknown"]["token"]
+        notes.append(f"text that this vocabulary cannot write became {token!r} and is lost, {times:,} times")
+    if silent:
+        notes.append(
+            f"text that this vocabulary cannot write, such as {', '.join(silent)}, is lost, and no token in its place "
+            "tells how often: its model names none for the unknown"
+        )
+    return {"notes": notes} if notes else {}
 
 
 ENCODE = Stage(

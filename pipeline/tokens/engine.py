@@ -5,7 +5,7 @@ and the template that adds special tokens. The literal text of a special token (
 no document can forge a boundary; EOS is made special for this even where the file forgot to say so.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +22,9 @@ from pipeline.tokens.fuzz import fuzz
 FAST, REFERENCE = "fastokens", "tokenizers"
 EOS_NAMES = ("<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>")
 FUZZED = 1000
+LETTERS = ("é", "ж", "中", "𒀀")
+"""Ever rarer ones: a vocabulary of characters most likely lacks the last."""
+AT_ONCE = 1 << 20
 
 
 class Vocabulary(NamedTuple):
@@ -59,10 +62,26 @@ class ReferenceEncoder:
         self._tokenizer.encode_special_tokens = True
 
     def encode(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        parts = [np.array(encoding.ids, np.uint32) for encoding in encodings]
+        parts: list[np.ndarray] = []
+        for some in groups(texts, AT_ONCE):  # an encoding takes some 130 bytes for every byte of its text
+            encodings = self._tokenizer.encode_batch_fast(some, add_special_tokens=False)
+            parts += [np.array(encoding.ids, np.uint32) for encoding in encodings]
         offsets = np.cumsum([0, *(len(part) for part in parts)], dtype=np.int64)
         return np.concatenate(parts) if parts else np.zeros(0, np.uint32), offsets
+
+
+def groups(texts: Iterable[str], characters: int) -> Iterator[list[str]]:
+    """Yield texts in their order, as many at a time as have at least so many characters; fewer at the end."""
+    some: list[str] = []
+    held = 0
+    for text in texts:
+        some.append(text)
+        held += len(text)
+        if held >= characters:
+            yield some
+            some, held = [], 0
+    if some:
+        yield some
 
 
 def encoder(path: Path, eos: str, engine: str) -> Encoder:
@@ -129,20 +148,32 @@ def _ids(path: Path, _written: tuple[int, ...]) -> dict[str, int]:
 
 
 def unknown(path: Path) -> str | None:
-    """Return the token that stands for text which a vocabulary cannot write; None if it can write any."""
+    """Return the token that stands for text which a vocabulary cannot write; None if it has none."""
     model = _json(path)["model"]
     if model.get("unk_id") is not None:  # Unigram
         return str(model["vocab"][model["unk_id"]][0])
-    return model.get("unk_token") or None
+    named = model.get("unk_token")
+    return named if named in ids(path) else None  # a file may name one that it does not have
+
+
+def silent(chosen: Encoder) -> list[str]:
+    """Return those of some letters that an encoder makes no token of: it drops what its vocabulary cannot write."""
+    return [letter for letter in LETTERS if not len(chosen.encode([letter])[0])]
 
 
 def choose(path: Path, eos: str, texts: Sequence[str]) -> tuple[str, str]:
     """Return the engine to use and, if it is not the fast one, why.
 
     Both engines encode `texts` and a fuzz set; the fast one is taken if every id is equal.
+
+    Raises:
+        ConfigError: the reference cannot encode with it, such as with a model that lacks its token for the unknown.
     """
     everything = [*texts, *fuzz(FUZZED)]
-    expected, bounds = encoder(path, eos, REFERENCE).encode(everything)
+    try:
+        expected, bounds = encoder(path, eos, REFERENCE).encode(everything)
+    except Exception as error:  # the library raises bare Exception
+        raise ConfigError(f"{path} cannot encode text: {error}") from None
     try:
         found, found_bounds = encoder(path, eos, FAST).encode(everything)
         for text, a, b in zip(everything, pairwise(bounds), pairwise(found_bounds), strict=True):

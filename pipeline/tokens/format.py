@@ -41,6 +41,9 @@ SEGMENT = np.dtype(
     ]
 )
 
+WEIGHT = np.dtype("<f2")
+
+TOKENIZER = "tokenizer.json"
 ROWS, OFFSETS, SEGMENTS, WEIGHTS = ".rows.npy", ".offsets.npy", ".segments.npy", ".weights.npy"
 _FACTS = (
     *("sequence_length", "dtype", "eos_id", "bos_id", "pad_id", "vocab_size", "domains", "tokens", "token_weights"),
@@ -91,7 +94,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Packed:
-    """What the manifest of packed sequences says; `root` is a folder or a URL."""
+    """What the manifest of packed sequences says; `root` is a folder or a URL.
+
+    `tokenizer` is the checksum of the tokenizer.json beside them, None where there is none.
+    """
 
     root: Path | str
     fingerprint: str
@@ -104,6 +110,7 @@ class Packed:
     domains: tuple[str, ...]
     tokens: int
     token_weights: bool
+    tokenizer: str | None
     parts: tuple[Part, ...]
 
     @property
@@ -125,6 +132,14 @@ def write_part(
         with path(stem + kind).open("wb") as file:
             np.lib.format.write_array(file, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
     return stem + ROWS
+
+
+def begins(offsets: np.ndarray, segments: np.ndarray) -> np.ndarray:
+    """Return [S] int64, where in its row each segment of a part begins."""
+    begin = np.zeros(len(segments), np.int64)
+    begin[1:] = segments["end"][:-1]
+    begin[offsets[:-1]] = 0
+    return begin
 
 
 def read_packed(root: Path) -> Packed:
@@ -165,6 +180,7 @@ def packed_of(root: Path | str, manifest: dict[str, Any], part: Callable[..., Pa
         domains=tuple(facts["domains"]),
         tokens=facts["tokens"],
         token_weights=facts["token_weights"],
+        tokenizer=_column(manifest, "files", "checksum").get(TOKENIZER),
         parts=tuple(part(*one, length, dtype) for one in _parts(manifest, facts["token_weights"])),
     )
     for one in packed.parts:
@@ -189,29 +205,28 @@ def _near(root: Path) -> Iterator[Path]:
     root = root.absolute()
     try:
         steps = json.loads((root / "build.json").read_text(encoding="utf-8"))["steps"].values()
-    except (OSError, ValueError):
-        steps = ()
-    built = [root.parent.parent / "corpora" / step["folder"] for step in steps]
-    for folder in [
-        root.parent,
-        *built,
-        *sorted(root.glob("tokens.pack-*")),
-        *sorted(root.glob("corpora/tokens.pack-*")),
-    ]:
+        built = [root.parent.parent / "corpora" / step["folder"] for step in steps]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no build, or the file of some other tool
+        built = []
+    many = [*root.glob("tokens.pack-*"), *root.glob("corpora/tokens.pack-*")]
+    for folder in [root.parent, *built, *sorted(many)]:
         if folder.name.startswith("tokens.pack-") and (folder / "manifest.json").is_file():
             yield folder
 
 
 def _parts(manifest: dict[str, Any], weighted: bool) -> Iterator[tuple[str, int, tuple[int, ...]]]:
     """Yield the name, rows and bytes of every part, a byte count being -1 where the manifest has none."""
-    sizes: dict[str, int] = {}
-    for group in ("shards", "files"):
-        columns = manifest.get(group, {})
-        sizes |= dict(zip(columns.get("name", []), columns.get("bytes", []), strict=True))
+    sizes = _column(manifest, "shards", "bytes") | _column(manifest, "files", "bytes")
     kinds = (ROWS, OFFSETS, SEGMENTS, WEIGHTS)[: 4 if weighted else 3]
     for name, rows in zip(manifest["shards"]["name"], manifest["shards"]["rows"], strict=True):
         stem = name.removesuffix(ROWS)
         yield stem, rows, tuple(sizes.get(stem + kind, -1) for kind in kinds)
+
+
+def _column(manifest: dict[str, Any], group: str, name: str) -> dict[str, Any]:
+    """Return what a manifest says of the files of a group, by their names; {} where it has no such group."""
+    columns = manifest.get(group, {})
+    return dict(zip(columns.get("name", []), columns.get(name, []), strict=True))
 
 
 def _mapped(path: Path) -> np.ndarray:

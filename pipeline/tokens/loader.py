@@ -16,15 +16,15 @@ import numpy as np
 
 from pipeline.errors import DataError
 from pipeline.kernels.permutation import keys_of, permuted
-from pipeline.tokens.format import Packed, Part, read_packed
+from pipeline.tokens.format import WEIGHT, Packed, Part, read_packed
 from pipeline.tokens.stream import Opened, Positions, Stream
 
 OPEN_PARTS = 128
 """Parts mapped at a time: each takes up to four file descriptors, and a process may often have 1,024."""
 OPEN_REMOTE_PARTS = 4096
 """Parts behind a URL whose offsets are held at a time: 8 bytes a row, and a request to get them."""
-ROWS_AHEAD = 256
-"""Rows behind a URL that are fetched before they are read."""
+ROWS_AHEAD, BYTES_AHEAD = 256, 128 << 20
+"""Rows behind a URL that are fetched before they are read: so many, or one at least of so many bytes."""
 
 
 class PackedDataset(Stream):
@@ -116,7 +116,8 @@ class PackedDataset(Stream):
     @property
     def rows_ahead(self) -> int:
         """Return how many rows it pays to tell `expect` before they are read; 0 where they are at hand."""
-        return ROWS_AHEAD if self.remote else 0
+        row_bytes = self.sequence_length * (self.packed.dtype.itemsize + WEIGHT.itemsize * self.weighted)
+        return max(1, min(ROWS_AHEAD, BYTES_AHEAD // row_bytes)) if self.remote else 0
 
     def expect(self, rows: np.ndarray) -> None:
         """Begin to fetch rows that will be read soon, in this order; rows of mapped files need no fetching."""

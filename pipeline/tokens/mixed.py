@@ -83,6 +83,14 @@ class MixedDataset(Stream):
                         f"source {name!r} was packed with {fact} {found}, source {self.names[0]!r} with {expected}: "
                         "they cannot be read as one. Pack them with the same tokenizer and the same options."
                     )
+        pairs = zip(self.names, self.sources, strict=True)
+        told = {source.packed.tokenizer: name for name, source in pairs if source.packed.tokenizer is not None}
+        if len(told) > 1:
+            one, other, *_ = told
+            raise DataError(
+                f"source {told[one]!r} was packed with tokenizer {one[:12]}, source {told[other]!r} with {other[:12]}: "
+                "one id would mean two things. Pack them with the same one, which `tokens.tokenizer` of a recipe names."
+            )
 
     def __len__(self) -> int:
         """Return the number of rows of all sources, over all ranks."""
@@ -170,7 +178,7 @@ def block_counts(names: tuple[str, ...], weights: Mapping[str, float], block: in
     order = np.argsort(-np.round(exact - counts, 9), kind="stable")
     counts[order[: block - counts.sum()]] += 1
     for name, count in zip(names, counts.tolist(), strict=True):
-        if not count:
+        if count < 1:
             raise ValueError(
                 f"a block of {block} rows has none of {name!r} (weight {weights[name]}); use a larger block"
             )

@@ -18,6 +18,8 @@ import numpy as np
 from pipeline import ledger
 from pipeline.corpus import Corpus
 from pipeline.errors import ConfigError, DataError
+from pipeline.files import checksum
+from pipeline.identity import SHORT
 from pipeline.kernels import packed_rows
 from pipeline.kernels.document_cost import Rule
 from pipeline.ledger import Tally
@@ -69,6 +71,7 @@ def pack(step: Step, params: PackParams) -> None:
     shares = selection.shares_of(plan)
     _refuse_too_many(shares)
     _refuse_another_rule(plan["packing"], params.rule())
+    _refuse_another_tokenizer(step)
     bos_id, weighted = _bos_id(step, params), WEIGHTS in step.inputs
     found = selection.select(step, shares, params.rule(), params.seed)
     dtype = token_dtype(facts["vocab_size"])
@@ -86,6 +89,17 @@ def pack(step: Step, params: PackParams) -> None:
     step.ledger = books(shares, found, dtype.itemsize)
     step.note(**_facts(params, facts, shares, totals), bos_id=bos_id, token_weights=weighted)
     step.note(left_out=_left_out(shares, found))
+
+
+def _refuse_another_tokenizer(step: Step) -> None:
+    """Raise DataError where the tokens came from another tokenizer: BOS would be a word of theirs, or no id at all."""
+    made_by, wired = step.inputs["tokens"].manifest.inputs.get(TOKENIZER), step.identities.get(TOKENIZER)
+    if wired is None or made_by in (None, wired, checksum(step.file(TOKENIZER, f"{TOKENIZER}.json"))):
+        return
+    raise DataError(
+        f"{step.name}: the tokenizer wired is {wired[:SHORT]}, the tokens in {step.inputs['tokens'].root} were made "
+        f"with {made_by[:SHORT]}: wire the tokenizer that tokens.encode was given"
+    )
 
 
 def _bos_id(step: Step, params: PackParams) -> int | None:
@@ -190,7 +204,7 @@ def _facts(params: PackParams, facts: dict[str, Any], shares: list[Share], total
 
 PACK = Stage(
     name="tokens.pack",
-    version=2,
+    version=3,
     params=PackParams,
     inputs=("tokens", "plan"),
     optional=("mask", "tokenizer", "buckets", "weights"),

@@ -22,7 +22,7 @@ from typing import Any, cast
 import numpy as np
 
 from pipeline.errors import DataError
-from pipeline.tokens.format import SEGMENT, Packed, Part, packed_of
+from pipeline.tokens.format import SEGMENT, WEIGHT, Packed, Part, packed_of
 
 NATIVE = ("s3", "gs")
 THREADS = 32
@@ -196,7 +196,7 @@ class RemotePart(Part):
         if len(self.bytes) < 4:
             return None
         shape, path = (self.rows, self.sequence_length), self.paths()[3].as_posix()
-        return cast(np.ndarray, RemoteArray(self.ranges, path, self.bytes[3], shape, np.dtype("<f2")))
+        return cast(np.ndarray, RemoteArray(self.ranges, path, self.bytes[3], shape, WEIGHT))
 
 
 class RemoteArray:

@@ -46,12 +46,13 @@ class Sample(NamedTuple):
 
 
 def kept_bytes(batches: Iterator[pa.RecordBatch]) -> Tally:
-    """Return the bytes of text that a shard's mask keeps, by domain."""
+    """Return the bytes of text that a shard's mask keeps, by domain; one without any is not there."""
     sizes: Tally = {}
     for batch in batches:
         table = pa.table({"domain": batch["domain"], "bytes": batch["bytes"]}).filter(batch["keep"])
         for group in table.group_by("domain", use_threads=False).aggregate([("bytes", "sum")]).to_pylist():
-            add(sizes, {group["domain"]: group["bytes_sum"]})
+            if group["bytes_sum"]:
+                add(sizes, {group["domain"]: group["bytes_sum"]})
     return sizes
 
 
@@ -78,7 +79,7 @@ def shares_of(params: TrainParams, sizes: Mapping[str, int]) -> tuple[dict[str, 
     """Return the share of each domain's documents that is drawn, and notes on domains with too little text.
 
     Raises:
-        DataError: a weight is of a domain that no kept document has.
+        DataError: a weight is of a domain in which no document with text is kept.
     """
     if params.weights == "natural":
         return dict.fromkeys(sizes, params.max_bytes / sum(sizes.values())), []
@@ -88,7 +89,7 @@ def shares_of(params: TrainParams, sizes: Mapping[str, int]) -> tuple[dict[str, 
             near = difflib.get_close_matches(name, sizes, 1, 0.5)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise DataError(
-                f"tokens.train: weights name a domain {name!r} of which no document is kept.{hint} "
+                f"tokens.train: weights name a domain {name!r} of which no document with text is kept.{hint} "
                 f"There are {', '.join(sorted(sizes))}."
             )
     wanted = {name: params.max_bytes * weight / sum(weights.values()) for name, weight in weights.items()}
@@ -104,14 +105,14 @@ def draw(step: Step, params: TrainParams) -> Sample:
     """Fold the sizes of the domains, then the documents drawn.
 
     Raises:
-        DataError: no document is kept, or a weight is of a domain that none has.
+        DataError: no document is kept that has text, or a weight is of a domain that none has.
     """
     narrow = {"documents": ("domain", "bytes"), "mask": ("keep",)}
     sizes = step.fold(kept_bytes, add, columns=narrow) or {}
-    if not sum(sizes.values()):
+    if not sizes:
         raise DataError(
-            f"{step.name}: no document is kept, so there is nothing to train a tokenizer on; look at what the steps "
-            "before dropped, or name a tokenizer.json in the recipe"
+            f"{step.name}: no document is kept that has text, so there is nothing to train a tokenizer on; look at "
+            "what the steps before dropped, or name a tokenizer.json in the recipe"
         )
     shares, notes = shares_of(params, sizes)
     language = params.languages if params.kind == "parity" else None

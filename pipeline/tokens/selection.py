@@ -23,6 +23,8 @@ from pipeline.stage import Step
 STREAM = 0x9AC00000
 """The draws of pass e are of stream STREAM + e; no other purpose uses these streams."""
 BIN_BITS = 10
+SURVEYED = 1 << 20
+"""Bins of all domains together at the most: every shard sends two numbers for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +41,12 @@ class Share:
         return self.passes * self.available + self.rest
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """Where the last pass of a domain ends: documents below (draw, doc_id) are taken whole, this one gives `tokens`.
+CUT = np.dtype([("draw", "<u8"), ("low", "<u8"), ("high", "<u8"), ("tokens", "<i8")])
+"""Where the last pass of a domain ends: documents below (draw, doc_id) are taken whole, this one gives `tokens`.
 
-    Equal documents have equal keys: they are taken one after the other until `tokens` are reached.
-    """
-
-    draw: int
-    doc_id: tuple[int, int]
-    tokens: int
-
-
-NOTHING = Cut(0, (0, 0), 0)
-"""The cut of a domain that has no part of a pass: no document lies below it."""
+Equal documents have equal keys: they are taken one after the other until `tokens` are reached. Zeros are the cut of a
+domain that has no part of a pass: no document lies below it.
+"""
 
 
 def shares_of(plan: Mapping[str, Any]) -> list[Share]:
@@ -92,6 +86,16 @@ def last_draws(batch: pa.RecordBatch, code: np.ndarray, shares: list[Share], see
     return draws
 
 
+def _bins(draws: np.ndarray, domains: int) -> np.ndarray:
+    """Return [N] int64, the bin of each draw: its upper bits, as many as so many domains may have."""
+    bits = _bin_bits(domains)
+    return (draws >> np.uint64(64 - bits)).astype(np.int64)
+
+
+def _bin_bits(domains: int) -> int:
+    return min(BIN_BITS, SURVEYED.bit_length() - 1 - (domains - 1).bit_length())
+
+
 def costs(batch: pa.RecordBatch, rule: Rule) -> Cost:
     """Return what each row costs; a dropped one costs nothing."""
     keep = batch["keep"].to_numpy(zero_copy_only=False)
@@ -119,13 +123,13 @@ class Survey:
 
 def survey(batches: Iterator[pa.RecordBatch], *, shares: list[Share], rule: Rule, seed: int) -> Survey:
     """Return the survey of one shard."""
-    shape = (len(shares), 1 << BIN_BITS)
+    shape = (len(shares), 1 << _bin_bits(len(shares)))
     left_out = np.zeros((len(shares), len(LEFT_OUT), 2), np.int64)
     total = Survey(np.zeros(shape, np.int64), np.zeros(shape, np.int64), left_out)
     for batch in batches:
         code, found = codes(batch, shares), costs(batch, rule)
         some = found.packed > 0
-        bins = (last_draws(batch, code, shares, seed) >> np.uint64(64 - BIN_BITS)).astype(np.int64)
+        bins = _bins(last_draws(batch, code, shares, seed), len(shares))
         np.add.at(total.documents, (code[some], bins[some]), 1)
         np.add.at(total.tokens, (code[some], bins[some]), found.packed[some])
         _count_left_out(total.left_out, code, batch["keep"].to_numpy(zero_copy_only=False), found)
@@ -143,9 +147,9 @@ def _count_left_out(left_out: np.ndarray, code: np.ndarray, keep: np.ndarray, fo
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The cut of every domain, how many documents a whole and the last pass take; what is left out as in Survey."""
+    """The CUT of every domain [D], how many documents a whole and the last pass take; what is left out as in Survey."""
 
-    cuts: list[Cut]
+    cuts: np.ndarray
     available: list[int]
     last_pass: list[int]
     left_out: np.ndarray
@@ -172,14 +176,17 @@ def select(step: Step, shares: list[Share], rule: Rule, seed: int) -> Selection:
     sums = found.tokens.cumsum(axis=1)
     bins = [int(np.searchsorted(row, share.rest)) for row, share in zip(sums, shares, strict=True)]
     fn = partial(_within, shares=shares, rule=rule, seed=seed, bins=bins)
-    rows = step.fold(fn, lambda a, b: np.concatenate([a, b]), columns=columns(step))
-    assert rows is not None
-    cuts, last_pass = [], []
+    # Lists, since arrays joined shard after shard would be copied as often as there are shards.
+    rows = np.concatenate(step.fold(fn, lambda a, b: a + b, columns=columns(step)) or [])
+    rows = rows[np.lexsort((rows["high"], rows["low"], rows["draw"], rows["code"]))]
+    bounds = np.searchsorted(rows["code"], np.arange(len(shares) + 1))
+    cuts, last_pass = np.zeros(len(shares), CUT), [0] * len(shares)
     for code, share in enumerate(shares):
-        before = slice(0, bins[code])
-        cut, taken = _cut(rows[rows["code"] == code], share.rest - int(found.tokens[code, before].sum()))
-        cuts.append(cut if share.rest else NOTHING)
-        last_pass.append(int(found.documents[code, before].sum()) + taken if share.rest else 0)
+        if share.rest:
+            before = slice(0, bins[code])
+            mine = rows[bounds[code] : bounds[code + 1]]
+            cuts[code], taken = _cut(mine, share.rest - int(found.tokens[code, before].sum()))
+            last_pass[code] = int(found.documents[code, before].sum()) + taken
     return Selection(cuts, found.documents.sum(axis=1).tolist(), last_pass, found.left_out)
 
 
@@ -188,47 +195,41 @@ _ROW = np.dtype([("code", "<i8"), ("draw", "<u8"), ("low", "<u8"), ("high", "<u8
 
 def _within(
     batches: Iterator[pa.RecordBatch], *, shares: list[Share], rule: Rule, seed: int, bins: list[int]
-) -> np.ndarray:
-    """Return the documents of a shard whose draw lies in the bin of their domain's cut."""
+) -> list[np.ndarray]:
+    """Return the documents of a shard whose draw lies in the bin of their domain's cut, in one array or more."""
     parts = [np.zeros(0, _ROW)]
     wanted, partial_pass = np.array(bins), np.array([share.rest > 0 for share in shares])
     for batch in batches:
         code, packed = codes(batch, shares), costs(batch, rule).packed
         draws = last_draws(batch, code, shares, seed)
-        inside = (draws >> np.uint64(64 - BIN_BITS)).astype(np.int64) == wanted[code]
+        inside = _bins(draws, len(shares)) == wanted[code]
         inside &= (packed > 0) & partial_pass[code]
         part = np.zeros(int(inside.sum()), _ROW)
         ids = doc_ids(batch["doc_id"])[inside]
         part["code"], part["draw"], part["low"], part["high"] = code[inside], draws[inside], ids[:, 0], ids[:, 1]
         part["cost"] = packed[inside]
         parts.append(part)
-    return np.concatenate(parts)
+    return parts
 
 
-def below(cut: Cut, draws: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Return [N] bool, whether a document comes before the cut, so that the last pass takes it whole."""
-    draw, (low, high) = np.uint64(cut.draw), (np.uint64(word) for word in cut.doc_id)
-    same_low = (ids[:, 0] == low) & (ids[:, 1] < high)
-    return (draws < draw) | ((draws == draw) & ((ids[:, 0] < low) | same_low))
+def below(cuts: np.ndarray, draws: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Return [N] bool, whether a document comes before its cut (CUT [N]), so that the last pass takes it whole."""
+    low, high = ids[:, 0], ids[:, 1]
+    same_draw = (low < cuts["low"]) | ((low == cuts["low"]) & (high < cuts["high"]))
+    return (draws < cuts["draw"]) | ((draws == cuts["draw"]) & same_draw)
 
 
-def at(cut: Cut, draws: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Return [N] bool, whether a document is the one in which the cut lies, or its equal."""
-    low, high = (np.uint64(word) for word in cut.doc_id)
-    return (draws == np.uint64(cut.draw)) & (ids[:, 0] == low) & (ids[:, 1] == high) & (cut.tokens > 0)
+def at(cuts: np.ndarray, draws: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Return [N] bool, whether a document is the one in which its cut lies, or the equal of that."""
+    same_id = (ids[:, 0] == cuts["low"]) & (ids[:, 1] == cuts["high"])
+    return (draws == cuts["draw"]) & same_id & (cuts["tokens"] > 0)
 
 
-def _cut(rows: np.ndarray, rest: int) -> tuple[Cut, int]:
-    """Return the cut that takes `rest` tokens of these documents, and how many documents that touches."""
-    rows = np.sort(rows, order=["draw", "low", "high"])
+def _cut(rows: np.ndarray, rest: int) -> tuple[tuple[int, int, int, int], int]:
+    """Return the CUT that takes `rest` tokens of these documents, in their order, and how many documents it touches."""
     sums = rows["cost"].cumsum()
     last = int(np.searchsorted(sums, rest))
-    if last >= len(rows):
-        return NOTHING, 0
-    same = (
-        (rows["draw"] == rows["draw"][last]) & (rows["low"] == rows["low"][last]) & (rows["high"] == rows["high"][last])
-    )
-    first = int(np.flatnonzero(same)[0])
+    key = rows[["draw", "low", "high"]]
+    first = int(np.flatnonzero(key == key[last])[0])
     before = int(sums[first - 1]) if first else 0
-    key = rows[last]
-    return Cut(int(key["draw"]), (int(key["low"]), int(key["high"])), rest - before), last + 1
+    return (*key[last].item(), rest - before), last + 1

@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.errors import DataError
 from pipeline.kernels.row_arrays import row_arrays
-from pipeline.tokens.format import PADDING, SEGMENT, Packed
+from pipeline.tokens.format import PADDING, SEGMENT, WEIGHT, Packed
 
 Item = dict[str, np.ndarray]
 Positions = Literal["restart", "continue"]
@@ -103,7 +103,7 @@ class Stream(ABC):
         Raises:
             DataError: these sequences were packed without weights.
         """
-        out = np.empty((len(rows), self.sequence_length), "<f2")
+        out = np.empty((len(rows), self.sequence_length), WEIGHT)
         for i, part, at in self.places(rows):
             if part.weights is None:
                 raise DataError(f"{self.form.root} has no weights of tokens; wire `weights` where they are packed")
@@ -156,7 +156,7 @@ class Stream(ABC):
         # One block for the three widest arrays: allocators give smaller ones back to the system when a batch is let go,
         # and touching fresh pages for the next one takes longer than all that is done here.
         block = np.empty((3, len(rows), self.sequence_length), np.int64)
-        weights = np.empty(block.shape[1:], np.float16) if self.weighted else None
+        weights = np.empty(block.shape[1:], WEIGHT) if self.weighted else None
         pieces = [b""] * len(rows)
         for i, part, at in self.places(rows):
             block[0, i] = part.rows[at]
@@ -257,7 +257,7 @@ class Stream(ABC):
                 yield ahead[step]
             made += 1
         if end is not None:
-            self.consumed = end
+            self.consumed = max(self.consumed, end)  # a state of a later pass may have been loaded
 
     @property
     def rows_ahead(self) -> int:

@@ -12,7 +12,7 @@ from pipeline.kernels.permutation import key_of, mix64
 from pipeline.schemas import DOC_ID, doc_ids
 from pipeline.tokens import selection
 from pipeline.tokens.column import TOKENS, token_values
-from pipeline.tokens.selection import Cut, Share
+from pipeline.tokens.selection import Share
 from pipeline.tokens.weights import WEIGHTS, weight_column
 
 _WINDOW_KEY = 1
@@ -21,10 +21,10 @@ CARRIED = ("tokens", WEIGHTS)
 
 
 class Chosen(NamedTuple):
-    """What every worker needs to know about the choice."""
+    """What every worker needs to know about the choice; `cuts` are selection.CUT, one a share."""
 
     shares: list[Share]
-    cuts: list[Cut]
+    cuts: np.ndarray
     rule: Rule
     seed: int
     windows: int
@@ -43,9 +43,8 @@ def scatter_uses(batch: pa.RecordBatch, *, chosen: Chosen) -> tuple[pa.RecordBat
     code, ids = selection.codes(batch, chosen.shares), doc_ids(batch["doc_id"])
     draws = selection.last_draws(batch, code, chosen.shares, chosen.seed)
     passes = np.array([share.passes for share in chosen.shares])[code]
-    in_last = np.zeros(len(code), bool)
-    for number, cut in enumerate(chosen.cuts):
-        in_last |= (code == number) & (selection.below(cut, draws, ids) | selection.at(cut, draws, ids))
+    cuts = chosen.cuts[code]
+    in_last = selection.below(cuts, draws, ids) | selection.at(cuts, draws, ids)
     uses = np.where(selection.costs(batch, chosen.rule).packed > 0, passes + in_last, 0)
     row = np.repeat(np.arange(len(code)), uses)
     use = np.arange(len(row)) - np.repeat(np.cumsum(uses) - uses, uses)

@@ -25,10 +25,10 @@ LEAST = 100
 """A token that comes less often has hardly been trained on."""
 SHOWN = 100
 MAX_TASKS = 64
-"""Each returns arrays of V numbers, and those that come too early are held."""
+"""Each returns V numbers, and V bits a domain; those that come too early are held."""
 
 Use = tuple[np.ndarray, dict[str, np.ndarray]]
-"""(int64 [V], how often each id comes; by domain bool [V], whether it comes at all)."""
+"""(int64 [V], how often each id comes; by domain, in the bits of `token_counts.count`, whether it comes at all)."""
 
 
 def vocabulary_use(step: Step, path: Path, size: int) -> dict[str, Any]:
@@ -55,9 +55,13 @@ def vocabulary_use(step: Step, path: Path, size: int) -> dict[str, Any]:
         "unused": len(unused),
         "least": LEAST,
         "under_least": int((ordinary_V & (counts_V < LEAST)).sum()),
-        "unused_by_domain": {d: int((ordinary_V & ~used).sum()) for d, used in sorted(domains.items())},
+        "unused_by_domain": {d: int((ordinary_V & ~_bits(used, size)).sum()) for d, used in sorted(domains.items())},
         "never": [{"id": int(token), "token": report.shown(names[int(token)])} for token in unused[-SHOWN:]],
     } | lost
+
+
+def _bits(used: np.ndarray, size: int) -> np.ndarray:
+    return np.unpackbits(used, count=size, bitorder="little").astype(bool)
 
 
 def use_of_shards(task: Task, *, folder: Path, size: int) -> Use:
@@ -77,5 +81,5 @@ def add_use(batch: pa.RecordBatch, counts_V: np.ndarray, domains: dict[str, np.n
     for number, domain in enumerate(named.dictionary.to_pylist()):
         mine = (named.indices.to_numpy() == number) & (length > 0)
         if mine.any():
-            used_V = domains.setdefault(domain, np.zeros(len(counts_V), bool))
-            token_counts.count(ids_T, first[mine], length[mine], counts_V, used_V)
+            used = domains.setdefault(domain, np.zeros(-(-len(counts_V) // 8), np.uint8))
+            token_counts.count(ids_T, first[mine], length[mine], counts_V, used)

@@ -10,12 +10,12 @@ import pyarrow.compute as pc
 
 from pipeline.errors import DataError
 from pipeline.tokens.column import token_column
+from pipeline.tokens.format import WEIGHT
 
 WEIGHTS = "weights"
-DTYPE = np.dtype("<f2")
 BITS = np.dtype("<u2")
 """Weights are moved as their bits: compiled code has no float16."""
-ONE = int(DTYPE.type(1).view(BITS))
+ONE = int(WEIGHT.type(1).view(BITS))
 
 
 def weight_column(batch: pa.RecordBatch) -> pa.Array:
@@ -39,7 +39,7 @@ def weight_column(batch: pa.RecordBatch) -> pa.Array:
     kept = column.filter(keep)
     values = pc.fill_null(kept.flatten().cast(pa.float32()), float("nan")).to_numpy()
     with np.errstate(over="ignore"):
-        narrow = values.astype(DTYPE)
+        narrow = values.astype(WEIGHT)
     lengths = np.where(keep.to_numpy(zero_copy_only=False), length, 0)
     if len(bad := np.flatnonzero(~(np.isfinite(narrow) & (narrow >= 0)))):
         row = int(np.searchsorted(np.cumsum(lengths), bad[0], "right"))

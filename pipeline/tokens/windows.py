@@ -6,18 +6,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pipeline.kernels import packed_rows, packing
+from pipeline.kernels import hashing, packed_rows, packing
 from pipeline.kernels.document_cost import cost
 from pipeline.kernels.packing import Pieces
 from pipeline.kernels.permutation import key_of, mix64
 from pipeline.ledger import Tally
-from pipeline.schemas import doc_ids
+from pipeline.schemas import doc_ids, text_buffers
 from pipeline.shuffle import Blocks
 from pipeline.store import Attempt
 from pipeline.tasks import Task
 from pipeline.tokens import selection, weights
 from pipeline.tokens.column import token_values
-from pipeline.tokens.format import PADDING, SEGMENT, write_part
+from pipeline.tokens.format import PADDING, SEGMENT, WEIGHT, write_part
 from pipeline.tokens.pack_params import PackParams
 from pipeline.tokens.selection import Share
 from pipeline.tokens.uses import CARRIED, Chosen, no_uses
@@ -58,9 +58,15 @@ def pack_window(task: Task, attempt: Attempt, *, blocks: Blocks, chosen: Chosen,
 
 
 def _order(table: pa.Table) -> np.ndarray:
-    """Return the order of the uses by their hash; uses with equal keys are those of equal documents, and equal."""
+    """Return the order of the uses by their hash; uses with equal keys are equal in all that is written of them.
+
+    Copies of a document may be in different buckets, which are domains here, and weigh differently.
+    """
     ids = doc_ids(table["doc_id"])
-    return np.lexsort((table["pass"].to_numpy(), ids[:, 1], ids[:, 0], table["hash"].to_numpy()))
+    keys = [table["domain"].to_numpy(), table["pass"].to_numpy(), ids[:, 1], ids[:, 0], table["hash"].to_numpy()]
+    if weights.WEIGHTS in table.column_names:
+        keys = [hashing.murmur128(*text_buffers(table[weights.WEIGHTS].combine_chunks()))[:, 0], *keys]
+    return np.lexsort(keys)
 
 
 def _shuffled(count: int, key: int) -> np.ndarray:
@@ -69,15 +75,12 @@ def _shuffled(count: int, key: int) -> np.ndarray:
 
 def _taken(uses: pa.Table, whole: np.ndarray, chosen: Chosen) -> np.ndarray:
     """Return [N] int64, the tokens taken of each use: all, or up to its domain's cut in the last pass."""
-    taken = whole.copy()
-    domain, last = uses["domain"].to_numpy(), uses["last"].to_numpy()
-    for number, cut in enumerate(chosen.cuts):
-        mine = last & (domain == number)
-        mine &= selection.at(cut, uses["draw"].to_numpy(), doc_ids(uses["doc_id"]))
-        left = cut.tokens
-        for row in np.flatnonzero(mine).tolist():
-            taken[row] = min(left, int(whole[row]))
-            left -= int(taken[row])
+    taken, left = whole.copy(), chosen.cuts["tokens"].copy()
+    domain, draws = uses["domain"].to_numpy(), uses["draw"].to_numpy()
+    cut = uses["last"].to_numpy() & selection.at(chosen.cuts[domain], draws, doc_ids(uses["doc_id"]))
+    for row in np.flatnonzero(cut).tolist():  # one a domain, or as many as are equal to it
+        taken[row] = min(left[domain[row]], whole[row])
+        left[domain[row]] -= taken[row]
     return taken
 
 
@@ -86,13 +89,11 @@ def _arranged(taken: np.ndarray, domain: np.ndarray, params: PackParams) -> tupl
     if not params.one_domain:
         return arranged(taken, params)
     opened, found = 0, []
-    for number in np.unique(domain).tolist():
-        mine = np.flatnonzero(domain == number)
+    line = np.argsort(domain, kind="stable")
+    for mine in np.split(line, np.flatnonzero(np.diff(domain[line])) + 1):
         pieces, bins = arranged(taken[mine], params)
         found.append((*pieces._replace(document=mine[pieces.document].astype(np.int32)), bins + opened))
         opened += int(bins.max()) + 1 if len(bins) else 0
-    if not found:
-        return arranged(taken, params)
     *parts, bins = (np.concatenate(column) for column in zip(*found, strict=True))
     return Pieces(*parts), bins
 
@@ -115,7 +116,7 @@ def _weights(table: pa.Table, order: np.ndarray, pieces: Pieces, bins: packing.B
     values, first, plain = token_values(table[weights.WEIGHTS], weights.BITS)
     bos = None if shape.row.bos_id is None else weights.ONE
     row = packed_rows.Shape(shape.row.sequence_length, weights.BITS, weights.ONE, 0, bos)
-    return packed_rows.lay_out(values, first[order], plain[order], pieces, bins, row).tokens.view(weights.DTYPE)
+    return packed_rows.lay_out(values, first[order], plain[order], pieces, bins, row).tokens.view(WEIGHT)
 
 
 def _segments(rows: packed_rows.Rows, pieces: Pieces, uses: pa.Table) -> np.ndarray:
@@ -139,18 +140,21 @@ def _tally(
     pieces: Pieces,
     rows: packed_rows.Rows,
 ) -> Tally:
-    cut = np.bincount(pieces.document, minlength=len(taken)) > 1
-    domains: Tally = {}
-    for number in np.unique(domain).tolist():
-        mine = (domain == number) & (taken > 0)
-        domains[shares[number].domain] = {
-            "tokens": int(taken[mine].sum()),
-            "uses": int(np.count_nonzero(mine)),
-            "longer_than_a_sequence": int(np.count_nonzero(taken[mine] > rows.tokens.shape[1])),
-            "cut_into_pieces": int(np.count_nonzero(cut[mine])),
-            "cut_by_the_budget": int(np.count_nonzero(taken[mine] < whole[mine])),
-            "tokens_cut_by_the_budget": int((whole[mine] - taken[mine]).sum()),
-        }
+    lost = np.where(taken > 0, whole - taken, 0)
+    counted = {
+        "tokens": taken,
+        "uses": taken > 0,
+        "longer_than_a_sequence": taken > rows.tokens.shape[1],
+        "cut_into_pieces": np.bincount(pieces.document, minlength=len(taken)) > 1,
+        "cut_by_the_budget": lost > 0,
+        "tokens_cut_by_the_budget": lost,
+    }
+    # Exact: a float64 holds every whole number that a window can reach.
+    by_domain = {name: np.bincount(domain, values) for name, values in counted.items()}
+    domains: Tally = {
+        shares[number].domain: {name: int(sums[number]) for name, sums in by_domain.items()}
+        for number in np.unique(domain).tolist()
+    }
     sums = {"sequences": len(rows.tokens), "positions": rows.tokens.size, "segments": len(rows.end)}
     return {"domains": domains, "pieces": _by_pieces(rows)} | sums
 

@@ -72,9 +72,13 @@ def test_documents_end_to_end_are_cut_where_a_bin_is_full(case):
     assert list(found) == twin.concatenate(lengths, limit)
 
 
-def test_a_length_that_fits_no_bin_is_refused():
-    with pytest.raises(ValueError, match=r"span 3\.\.9, expected 1\.\.8"):
-        packing.best_fit(np.array([3, 9], np.int32), 8)
+@pytest.mark.parametrize("length", [0, 9, 2**32 + 5])
+def test_a_length_that_fits_no_bin_is_refused(length):
+    lengths = np.array([3, length])
+    with pytest.raises(ValueError, match=rf"span {lengths.min()}\.\.{lengths.max()}, expected 1\.\.8"):
+        packing.best_fit(lengths, 8)
+    with pytest.raises(ValueError, match="expected"):
+        packing.shortest_first(lengths, 8, 2)
 
 
 @settings(deadline=None)

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from pipeline.errors import ConfigError, StageError
 from pipeline.tokens import engine, vocabulary_use
-from pipeline.tokens.encode import ENCODE, EncodeParams
+from pipeline.tokens.encode import ENCODE, EncodeParams, sampled_texts
 from tests.conftest import read, run_stage, write_documents
 from tests.stages.masks import masked
 from tests.stages.road import Road, in_shards, some_documents, token_lists
@@ -216,10 +216,39 @@ def test_text_that_a_vocabulary_cannot_write_is_told_to_be_lost(tmp_path, kind):
     assert facts["notes"] == ["text that this vocabulary cannot write became '[UNK]' and is lost, 2 times"]
 
 
+def test_text_that_is_dropped_without_a_token_is_told_to_be_lost(tmp_path):
+    tokenizer = Tokenizer(models.BPE(vocab={"</s>": 0, "a": 1, "é": 2}, merges=[]))
+    tokenizer.save(str(tmp_path / "t.json"))
+    corpus = encoded(tmp_path, [[("a中é", "web")]], tmp_path / "t.json")
+    assert token_lists(corpus) == [[1, 2]]
+    (note,) = corpus.manifest.facts["notes"]
+    assert note.startswith("text that this vocabulary cannot write, such as ж, 中, 𒀀, is lost, and no token")
+
+
+def test_engines_are_compared_on_texts_of_shards_spread_over_all(tmp_path):
+    documents = write_documents(tmp_path / "documents", [[(str(shard), "web")] for shard in range(15)])
+    assert sampled_texts(list(documents.paths())) == ["0", "1", "3", "5", "7", "9", "11", "13"]
+    assert sampled_texts([]) == []
+
+
 def test_a_vocabulary_of_bytes_loses_no_text_and_notes_none(tmp_path, tokenizer_file):
     facts = encoded(tmp_path, [[("any 中 text", "web")]], tokenizer_file).manifest.facts
     assert "notes" not in facts
     assert "unknown" not in facts["vocabulary_use"]
+
+
+def test_a_token_for_the_unknown_that_is_named_and_not_there_is_none(tmp_path, tokenizer_file):
+    plain = json.loads(tokenizer_file.read_text())
+    plain["model"]["unk_token"] = "[UNK]"
+    (tmp_path / "t.json").write_text(json.dumps(plain))
+    facts = encoded(tmp_path, [[("any 中 text", "web")]], tmp_path / "t.json").manifest.facts
+    assert "unknown" not in facts["vocabulary_use"]
+
+
+def test_a_tokenizer_that_cannot_encode_text_is_refused(tmp_path):
+    Tokenizer(models.WordLevel({"</s>": 0, "known": 1}, "[UNK]")).save(str(tmp_path / "t.json"))
+    with pytest.raises(ConfigError, match=r"t\.json cannot encode text: .*UNK"):
+        encoded(tmp_path, [[("known", "web")]], tmp_path / "t.json")
 
 
 def test_a_corpus_of_no_kept_document_uses_no_token(tmp_path, tokenizer_file):

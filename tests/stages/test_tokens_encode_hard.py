@@ -118,12 +118,14 @@ def test_text_that_is_no_utf8_never_reaches_the_tokens(tmp_path, tokenizer_file)
     assert sorted(map(decode, token_lists(encoded(tmp_path, documents, tokenizer_file)))) == sorted(good)
 
 
-def test_documents_whose_bytes_are_no_utf8_after_all_end_the_stage(tmp_path, tokenizer_file):
-    table = documents_table([("texts", "web")] * 100)
-    data = b"texts" * 99 + b"ca\xffe!"
+@pytest.mark.parametrize("place", [0, 99])
+def test_a_document_whose_bytes_are_no_utf8_after_all_ends_the_stage_and_is_named(tmp_path, tokenizer_file, place):
+    table = documents_table([(f"{i:05}", "web") for i in range(100)])
+    data = b"".join(b"ca\xffe!" if i == place else b"%05d" % i for i in range(100))
     lies = pa.LargeStringArray.from_buffers(100, pa.py_buffer(np.arange(0, 501, 5)), pa.py_buffer(data))
     documents = write_corpus(tmp_path / "documents", [table.set_column(1, table.schema.field(1), lies)])
-    with pytest.raises(StageError, match="part-00000"):
+    named = table["doc_id"][place].as_py().hex()
+    with pytest.raises(StageError, match=f"part-00000.*document {named}: its text is no UTF-8"):
         encoded(tmp_path, documents, tokenizer_file)
 
 

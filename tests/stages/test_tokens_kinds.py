@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from tokenizers import Tokenizer, models
 
 from pipeline.errors import ConfigError, DataError
-from pipeline.tokens import split
+from pipeline.tokens import pieces, split
 from pipeline.tokens.bytelevel import to_bytes
 from pipeline.tokens.encode import ENCODE, EncodeParams
 from pipeline.tokens.train import TRAIN, TrainParams, check, train_parity, train_tokenizer
@@ -208,20 +208,20 @@ def test_a_weight_of_a_domain_that_is_not_there_is_refused(tmp_path):
         trained(tmp_path, [some_documents(30)], weights={"book": 1})
 
 
-def pieces(name, text, **policies):
+def cut_by(name, text, **policies):
     cut = split.pre_tokenizer(split.pattern(name, **policies))
     return [to_bytes(piece).decode() for piece, _ in cut.pre_tokenize_str(text)]
 
 
 def test_digits_and_white_space_go_by_their_policies():
-    assert pieces("llama3", "a 12345") == ["a", " ", "123", "45"]
-    assert pieces("qwen2", "a 12345") == ["a", " ", *"12345"]
-    assert pieces("gpt2", "a 12345") == ["a", " 12345"]
-    assert pieces("llama3", "12345", digits="whole") == ["12345"]
-    assert pieces("gpt2", "a 12", digits="single") == ["a", " 1", "2"]
-    assert pieces("o200k", "parseJSON don't") == ["parse", "JSON", " don't"]
-    assert pieces("llama3", "x\n\n    y") == ["x", "\n\n", "   ", " y"]
-    assert pieces("llama3", "x\n\n    y", whitespace="single") == ["x", "\n", "\n", " ", " ", " ", " y"]
+    assert cut_by("llama3", "a 12345") == ["a", " ", "123", "45"]
+    assert cut_by("qwen2", "a 12345") == ["a", " ", *"12345"]
+    assert cut_by("gpt2", "a 12345") == ["a", " 12345"]
+    assert cut_by("llama3", "12345", digits="whole") == ["12345"]
+    assert cut_by("gpt2", "a 12", digits="single") == ["a", " 1", "2"]
+    assert cut_by("o200k", "parseJSON don't") == ["parse", "JSON", " don't"]
+    assert cut_by("llama3", "x\n\n    y") == ["x", "\n\n", "   ", " y"]
+    assert cut_by("llama3", "x\n\n    y", whitespace="single") == ["x", "\n", "\n", " ", " ", " ", " y"]
 
 
 @pytest.mark.parametrize("name", ["llama3", "qwen2", "gpt2", "o200k"])
@@ -270,6 +270,16 @@ def test_the_fewest_tokens_are_no_more_than_by_merges_and_spell_the_text(tmp_pat
 def test_the_fewest_tokens_never_forge_the_end_of_a_document(tmp_path):
     road = Road(tmp_path, [[("a <|endoftext|> b", "web")]])
     assert 0 not in token_lists(road.encode(segmentation="minimum"))[0]
+
+
+def test_the_manifest_says_when_pieces_are_cut_the_slow_way(tmp_path, monkeypatch):
+    def fail(specification):
+        raise ValueError("unsupported pre-tokenizer")
+
+    monkeypatch.setattr(pieces, "by_engine", fail)
+    road = Road(tmp_path, [some_documents(5)])
+    road.encode(segmentation="minimum")
+    assert "ValueError: unsupported pre-tokenizer" in road.tokens.manifest.facts["engine_note"]
 
 
 def test_a_tokenizer_that_is_not_of_bytes_cannot_be_cut_with_the_fewest(tmp_path):

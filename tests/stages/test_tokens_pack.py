@@ -8,7 +8,9 @@ import pytest
 from tokenizers import Tokenizer
 
 from pipeline.errors import DataError, StageError
+from pipeline.files import checksum
 from pipeline.stage import Step
+from pipeline.tokens import selection
 from pipeline.tokens.format import PADDING
 from pipeline.tokens.loader import PackedDataset
 from tests.conftest import read
@@ -121,7 +123,8 @@ def test_one_document_a_domain_is_cut_by_the_budget_and_it_has_no_eos(tmp_path):
             assert tokens == whole[doc_id][: len(tokens)]
             cut[doc_id] = len(whole[doc_id]) + 1 - len(tokens)
     facts = corpus.manifest.facts["by_domain"].values()
-    assert len(cut) == sum(entry["cut_by_the_budget"] for entry in facts) <= 3
+    assert len(cut) == sum(entry["cut_by_the_budget"] for entry in facts)
+    assert 0 < len(cut) <= 3
     assert sum(cut.values()) == sum(entry["tokens_cut_by_the_budget"] for entry in facts)
 
 
@@ -144,6 +147,14 @@ def test_equal_documents_are_each_taken_and_cut_as_one_would_be(tmp_path):
         made = [packed(tmp_path / f"{budget}-{i}", shards, budget_tokens=budget) for i, shards in enumerate(layouts)]
         assert contents(made[0][1]) == contents(made[1][1])
         assert made[0][1].manifest.facts["tokens"] == budget
+
+
+@pytest.mark.parametrize("budget", [None, 9_001])
+def test_the_cut_is_the_same_however_coarsely_the_draws_are_surveyed(tmp_path, monkeypatch, budget):
+    shards = in_shards([("the same text again and again", "web")] * 20 + some_documents(), 3)
+    fine = contents(packed(tmp_path / "fine", shards, budget_tokens=budget)[1])
+    monkeypatch.setattr(selection, "SURVEYED", 8)
+    assert contents(packed(tmp_path / "coarse", shards, budget_tokens=budget)[1]) == fine
 
 
 def test_windows_hold_each_a_part_and_together_all(tmp_path, monkeypatch):
@@ -199,5 +210,6 @@ def test_the_shape_of_a_row_is_what_was_asked(tmp_path):
     assert dataset.sequence_length == 128
     assert dataset.packed.dtype == np.uint16
     assert dataset.packed.domains == ("books", "code", "web")
+    assert dataset.packed.tokenizer == checksum(corpus.root / "data/tokenizer.json")
     assert corpus.manifest.rows == len(dataset)
     assert corpus.manifest.facts["fill"] > 0.97

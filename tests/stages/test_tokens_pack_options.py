@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pipeline.errors import ConfigError, DataError, PipelineError, StageError
 from pipeline.kernels.document_cost import cost
 from pipeline.stage import MAX_PARTITIONS
+from pipeline.store import open_corpus
 from pipeline.tokens.format import PADDING
 from pipeline.tokens.loader import PackedDataset
 from pipeline.tokens.pack import PACK, PackParams
@@ -196,6 +197,19 @@ def test_a_bos_that_the_tokenizer_has_not_is_refused_before_anything_runs(road):
         PACK.check(PackParams(bos="<s>"), {"tokenizer": road.tokenizer})
 
 
+def test_a_tokenizer_that_did_not_make_the_tokens_is_refused_and_one_with_the_same_bytes_is_not(road, tmp_path):
+    _, corpus = packed(road, tmp_path, MARKED)
+    roles = {"tokens": road.tokens, "plan": road.plan_corpus}
+    params = PackParams(sequence_length=LENGTH, **MARKED)
+    trained, other = open_corpus(road.tokenizer.parents[1]), tmp_path / "other.json"
+    assert contents(run_stage(tmp_path / "again", PACK, params, tokenizer=trained, **roles)) == contents(corpus)
+    other.write_text(road.tokenizer.read_text().replace(BOS_NAME, "<|pad|>").replace("<|endoftext|>", BOS_NAME))
+    with pytest.raises(
+        DataError, match=r"the tokenizer wired is [0-9a-f]{12}, the tokens in .* were made with [0-9a-f]"
+    ):
+        run_stage(tmp_path / "wrong", PACK, params, tokenizer=other, **roles)
+
+
 def test_a_text_that_encodes_to_bos_is_refused(road, tmp_path):
     word = next(tokens for tokens in token_lists(road.tokens) if len(tokens) > 5)[5]
     vocabulary = json.loads(road.tokenizer.read_text())["model"]["vocab"]
@@ -258,6 +272,34 @@ def test_every_token_keeps_its_weight_and_what_stands_between_documents_weighs_o
                 expected = whole[start : start + end - begin]
             assert found[begin:end].tolist() == expected
             begin = end
+
+
+@pytest.mark.parametrize("role", ["buckets", "weights"])
+def test_equal_documents_that_a_step_tells_apart_are_packed_alike_wherever_they_lie(road, tmp_path, role):
+    copies = [("one text that many sites have", "web")] * 30
+    numbered = list(enumerate(copies + some_documents(60)))
+    packed = []
+    for shards in (in_shards(numbered, 1), in_shards(numbered, 4, seed=1)):
+        root = tmp_path / str(len(shards))
+        other = Road(root, [[row for _, row in shard] for shard in shards], tokenizer=road.tokenizer)
+        other.encode()
+        told = write_corpus(root / role, told_of(role, shards, token_lists(other.tokens)))
+        other.mask = {"buckets": told} if role == "buckets" else {}
+        other.plan(budget_tokens=900)
+        roles = {"tokens": other.tokens, "plan": other.plan_corpus, role: told}
+        packed.append(contents(run_stage(root / "sequences", PACK, PackParams(sequence_length=LENGTH), **roles)))
+    assert packed[0] == packed[1]
+
+
+def told_of(role, shards, tokens):
+    """Tables beside shards of (number, row): a bucket or weights by the number, so that of copies each has its own."""
+    lists, tables = iter(tokens), []
+    for shard in shards:
+        numbers = [number for number, _ in shard]
+        buckets = pa.array([("high", "low")[number % 2] if number < 30 else None for number in numbers], pa.string())
+        weights = pa.array([[number / 8] * len(next(lists)) for number in numbers], pa.list_(pa.float32()))
+        tables.append(pa.table({"bucket": buckets} if role == "buckets" else {"weights": weights}))
+    return tables
 
 
 def spoil(lists, kind):

@@ -82,9 +82,18 @@ def test_documents_that_the_mask_drops_are_not_seen(tmp_path):
     assert content(kept) == content(trained(tmp_path / "b", [rows], vocab_size=330))
 
 
-def test_nothing_to_train_on_is_an_error(tmp_path):
-    with pytest.raises(DataError, match="no document is kept"):
-        trained(tmp_path, [[("one", "web")]], mask=[[False]])
+@pytest.mark.parametrize(("text", "keep"), [("one", False), ("", True)])
+def test_nothing_to_train_on_is_an_error(tmp_path, text, keep):
+    with pytest.raises(DataError, match="no document is kept that has text"):
+        trained(tmp_path, [[(text, "web")]], mask=[[keep]])
+
+
+def test_a_domain_of_empty_documents_has_no_share(tmp_path):
+    shards = [[*some_documents(30), ("", "empty"), ("", "empty")]]
+    corpus = trained(tmp_path / "a", shards, vocab_size=270, weights="uniform", max_bytes=3_000)
+    assert sorted(corpus.manifest.facts["sample_bytes_by_domain"]) == ["books", "code", "web"]
+    with pytest.raises(DataError, match="'empty' of which no document with text is kept"):
+        trained(tmp_path / "b", shards, weights={"empty": 1})
 
 
 def test_special_tokens_given_twice_are_refused():

@@ -1,5 +1,6 @@
 """Packed sequences made by hand, without any stage: what the tests of the loader and of the formats read."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -18,6 +19,7 @@ def write_packed(
     vocab_size: int = 1000,
     seed: int = 0,
     weighted: bool = False,
+    tokenizer: bytes | None = None,
 ):
     """Write packed sequences of random documents; return [(tokens, segments) of each row]."""
     rng = np.random.default_rng(seed)
@@ -34,10 +36,13 @@ def write_packed(
         stem = f"part-{part:05d}"
         names.append(write_part(lambda name: root / "data" / name, stem, array, offsets, segments, weights))
         written += made
+    if tokenizer is not None:
+        (root / "data/tokenizer.json").write_bytes(tokenizer)
     files = sorted(path.name for path in (root / "data").iterdir())
     tokens = sum(token != PAD for row, _ in written for token in row)
     sizes = {name: (root / "data" / name).stat().st_size for name in files}
     others = [name for name in files if name not in names]
+    prints = [hashlib.sha256((root / "data" / name).read_bytes()).hexdigest()[:32] for name in others]
     manifest = {
         "stage": "tokens.pack",
         "fingerprint": f"{seed:064x}",
@@ -53,7 +58,12 @@ def write_packed(
             "tokens": tokens,
         },
         "shards": {"name": names, "rows": [rows] * parts, "bytes": [sizes[name] for name in names]},
-        "files": {"name": others, "rows": [0] * len(others), "bytes": [sizes[name] for name in others]},
+        "files": {
+            "name": others,
+            "rows": [0] * len(others),
+            "bytes": [sizes[name] for name in others],
+            "checksum": prints,
+        },
     }
     (root / "manifest.json").write_text(json.dumps(manifest))
     return written

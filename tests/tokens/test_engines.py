@@ -115,3 +115,20 @@ def test_where_the_fast_engine_cuts_otherwise_the_slow_one_cuts_and_it_is_said(m
     found = minimum.MinimumEncoder(specification)
     assert why in found.note
     assert differing(found, expected, texts) == []
+
+
+@pytest.mark.parametrize("texts", [[], [""], ["abc", "", "d", "efgh", "ij"], ["abcdefgh"]])
+def test_groups_hold_every_text_in_its_order_and_end_as_soon_as_they_are_large(texts):
+    found = list(engine.groups(iter(texts), 3))
+    assert [text for some in found for text in some] == texts
+    assert all(sum(map(len, some[:-1])) < 3 for some in found)
+    assert all(sum(map(len, some)) >= 3 for some in found[:-1])
+
+
+def test_the_reference_encodes_alike_in_however_many_groups(monkeypatch):
+    reference, texts = engine.ReferenceEncoder(trained("bpe").to_str()), ["", *prose(20, seed=6), ""]
+    ids, offsets = reference.encode(texts)
+    monkeypatch.setattr(engine, "AT_ONCE", 50)
+    again, bounds = reference.encode(texts)
+    assert ids.tolist() == again.tolist()
+    assert offsets.tolist() == bounds.tolist()

@@ -198,6 +198,15 @@ def test_a_state_loaded_while_iterating_takes_hold_at_once(folder):
     assert next(items)["tokens"].tolist() == first
 
 
+def test_a_state_of_a_later_pass_loaded_while_iterating_is_not_lost(folder):
+    dataset = PackedDataset(folder[0], seed=5)
+    items = iter(dataset)
+    next(items)
+    dataset.load_state_dict(dataset.state_dict() | {"consumed": 30})
+    assert list(items) == []
+    assert stream(dataset) == stream(PackedDataset(folder[0], seed=5, epochs=2))[30:]
+
+
 @pytest.mark.parametrize("together", [1, 4, 1000])
 def test_items_made_together_are_those_of_their_rows(folder, monkeypatch, together):
     monkeypatch.setattr("pipeline.tokens.stream.ITEM_TOKENS", 16 * together)
@@ -238,7 +247,7 @@ def test_a_state_of_other_sequences_or_another_order_is_refused(folder, tmp_path
         PackedDataset(folder[0]).load_state_dict(PackedDataset(folder[0], seed=2).state_dict())
 
 
-def test_wide_tokens_and_rows_of_padding_alone_are_read(tmp_path):
+def test_wide_tokens_are_read(tmp_path):
     written = write_packed(tmp_path / "wide", vocab_size=100_000)
     dataset = PackedDataset(tmp_path / "wide")
     assert dataset.packed.dtype == np.uint32
@@ -316,6 +325,9 @@ def test_what_is_no_folder_of_sequences_is_refused_with_what_to_do(folder, tmp_p
         PackedDataset(tmp_path)
     with pytest.raises(DataError, match=r"Did you mean .*tokens\.pack-0123\?"):
         PackedDataset(tmp_path / "corpora/tokens.pack-0123/data")
+    (tmp_path / "build.json").write_text('{"scripts": []}')
+    with pytest.raises(DataError, match=r"Did you mean .*tokens\.pack-0123"):
+        PackedDataset(tmp_path)
     (tmp_path / "manifest.json").write_text('{"stage": "ingest", "facts": {}}')
     with pytest.raises(DataError, match=r"stage 'ingest', not packed sequences"):
         PackedDataset(tmp_path)

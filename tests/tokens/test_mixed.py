@@ -169,6 +169,12 @@ def test_weights_that_cannot_be_met_are_refused(paths, weights, message):
         mixed(paths, weights=weights)
 
 
+@pytest.mark.parametrize("block", [0, -5])
+def test_a_block_without_rows_is_refused(paths, block):
+    with pytest.raises(ValueError, match=f"a block of {block} rows has none of 'books'"):
+        mixed(paths, block=block)
+
+
 @pytest.mark.parametrize(
     ("options", "fact"),
     [
@@ -182,6 +188,17 @@ def test_sources_that_were_packed_otherwise_are_refused(paths, tmp_path, options
     write_packed(tmp_path / "other", **options)
     with pytest.raises(DataError, match=f"source 'web' was packed with {fact}"):
         mixed(paths | {"web": tmp_path / "other"})
+
+
+def test_sources_of_two_tokenizers_of_one_size_are_refused_and_one_that_tells_none_is_not(tmp_path):
+    made = {"a": b"one", "b": None, "c": b"one", "d": b"other"}
+    for number, (name, tokenizer) in enumerate(made.items()):
+        write_packed(tmp_path / name, seed=number, tokenizer=tokenizer)
+    MixedDataset({name: tmp_path / name for name in "abc"}, weights=dict.fromkeys("abc", 1))
+    with pytest.raises(
+        DataError, match=r"'c' was packed with tokenizer [0-9a-f]{12}, source 'd' with [0-9a-f]{12}: one"
+    ):
+        MixedDataset({name: tmp_path / name for name in "bcd"}, weights=dict.fromkeys("bcd", 1))
 
 
 def test_an_empty_source_is_refused(paths, tmp_path):

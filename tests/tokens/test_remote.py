@@ -80,6 +80,17 @@ def test_only_what_the_steps_read_is_fetched_and_once(folder, fetched, monkeypat
     assert len(fetched) == len(set(fetched)) == 3 * 20 + 3  # tokens, segments, weights of rows; offsets of parts
 
 
+@pytest.mark.parametrize(("weighted", "rows"), [(False, 5), (True, 2)])
+def test_long_rows_are_fetched_fewer_ahead(tmp_path, monkeypatch, weighted, rows):
+    write_packed(tmp_path / "p", weighted=weighted)
+    upload(tmp_path / "p", URL)
+    monkeypatch.setattr("pipeline.tokens.loader.BYTES_AHEAD", 16 * 11)  # a row has 16 tokens of two bytes, and weights
+    assert PackedDataset(URL).rows_ahead == rows
+    assert PackedDataset(tmp_path / "p").rows_ahead == 0
+    monkeypatch.setattr("pipeline.tokens.loader.BYTES_AHEAD", 1)
+    assert PackedDataset(URL).rows_ahead == 1
+
+
 def test_items_fetch_what_their_pass_holds_and_once(folder, fetched):
     assert sum(1 for _ in PackedDataset(URL, seed=1, rank=1, world_size=2)) == 10
     rows = [one for one in fetched if ".rows." in one[0]]

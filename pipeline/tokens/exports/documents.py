@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.errors import DataError
 from pipeline.ledger import Tally
 from pipeline.tokens.exports.parts import BLOCK_TOKENS
-from pipeline.tokens.format import PADDING, Packed, Part
+from pipeline.tokens.format import PADDING, Packed, Part, begins
 
 
 class Order(NamedTuple):
@@ -54,11 +54,9 @@ def order(offsets: np.ndarray, segments: np.ndarray, sequence_length: int) -> Or
 
 def _pieces(offsets: np.ndarray, segments: np.ndarray, sequence_length: int) -> tuple[np.ndarray, np.ndarray]:
     """Return (place, length) of every segment; see Order."""
-    end = segments["end"].astype(np.int64)
-    begin = np.concatenate([[0], end[:-1]])[: len(end)]
-    begin[offsets[:-1][np.diff(offsets) > 0]] = 0
+    begin = begins(offsets, segments)
     row = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    return row * sequence_length + begin, end - begin
+    return row * sequence_length + begin, segments["end"] - begin
 
 
 def _first_of_document(segments: np.ndarray) -> np.ndarray:

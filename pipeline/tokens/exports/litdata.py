@@ -30,25 +30,16 @@ ONE_LEAF = '[1, {"type": null, "context": null, "children_spec": []}]'
 """The shape of an item, as torch's pytree writes it: a tensor and nothing else."""
 
 
-def tensor_dtype(dtype: np.dtype) -> np.dtype:
-    """Return the dtype that tokens of `dtype` are written as."""
-    return np.dtype("<u2") if dtype.itemsize == 2 else np.dtype("<i4")
-
-
 def export(task: Task, attempt: Attempt) -> Tally:
     """Write the files of one part."""
     part: Part = task.payload
     rows = part.open()[0]
-    dtype = tensor_dtype(rows.dtype)
-    row_bytes = rows.shape[1] * dtype.itemsize
-    block = max(1, parts.BLOCK_TOKENS // rows.shape[1])
+    row_bytes = rows.shape[1] * rows.itemsize
     for cut in cuts(part, row_bytes):
         offsets = 4 + 4 * (cut.rows + 1) + np.arange(cut.rows + 1) * row_bytes
         with attempt.path(cut.name).open("wb") as file:
             file.write(np.uint32(cut.rows).tobytes() + offsets.astype("<u4").tobytes())
-            for at in range(cut.first, cut.first + cut.rows, block):
-                taken = rows[at : min(at + block, cut.first + cut.rows)]
-                file.write(taken.astype(dtype, copy=False).data)
+            file.write(rows[cut.first : cut.first + cut.rows].data)
         attempt.rows(cut.name, cut.rows)
     return {}
 
@@ -60,8 +51,7 @@ def cuts(part: Part, row_bytes: int) -> list[Slice]:
 
 def index(packed: Packed) -> dict[str, Any]:
     """Return what index.json says."""
-    dtype = tensor_dtype(packed.dtype)
-    row_bytes = packed.sequence_length * dtype.itemsize
+    row_bytes = packed.sequence_length * packed.dtype.itemsize
     files = [cut for part in parts.filled(packed) for cut in cuts(part, row_bytes)]
     chunks = [
         {
@@ -76,7 +66,7 @@ def index(packed: Packed) -> dict[str, Any]:
         "chunk_bytes": FILE_BYTES,
         "chunk_size": None,
         "compression": None,
-        "data_format": [f"no_header_tensor:{DTYPE_CODES[dtype]}"],
+        "data_format": [f"no_header_tensor:{DTYPE_CODES[parts.without_uint32(packed.dtype)]}"],
         "data_spec": ONE_LEAF,
         "encryption": None,
         "item_loader": "TokensLoader",
@@ -93,7 +83,7 @@ def litdata(step: Step, params: ExportParams) -> None:
         folder="data",
         block_size=packed.sequence_length,
         samples=packed.rows,
-        dtype=tensor_dtype(packed.dtype).name,
+        dtype=parts.without_uint32(packed.dtype).name,
         vocab_size=packed.vocab_size,
         eos_id=packed.eos_id,
         pad_id=packed.pad_id,

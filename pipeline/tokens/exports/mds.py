@@ -64,9 +64,9 @@ def samples(part: Part, cut: Slice) -> list[bytes]:
 def export(task: Task, attempt: Attempt) -> Tally:
     """Write the files of one part."""
     part: Part = task.payload
-    length, dtype = part.open()[0].shape[1], part.open()[0].dtype
-    head = json.dumps(columns(length, dtype), sort_keys=True).encode()
-    for cut in cuts(part, length * dtype.itemsize):
+    rows = part.open()[0]
+    head = json.dumps(columns(rows.shape[1], rows.dtype), sort_keys=True).encode()
+    for cut in cuts(part, rows.shape[1] * rows.itemsize):
         made = samples(part, cut)
         first = 4 + 4 * (cut.rows + 1) + len(head)
         offsets = first + np.cumsum([0, *map(len, made)])

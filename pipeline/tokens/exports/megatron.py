@@ -20,27 +20,13 @@ from pipeline.ledger import Tally
 from pipeline.stage import Stage, Step
 from pipeline.store import Attempt
 from pipeline.tasks import Task
+from pipeline.tokens.exports import parts
 from pipeline.tokens.exports.parts import ExportParams
-from pipeline.tokens.format import Packed, read_packed
+from pipeline.tokens.format import read_packed
 
 MAGIC = b"MMIDIDX\x00\x00"
 DTYPE_CODES = {np.dtype("<u2"): 8, np.dtype("<i4"): 4}
-COPY_ROWS = 4096
 KEY = "sequences"
-
-
-def megatron_dtype(dtype: np.dtype) -> np.dtype:
-    """Return the dtype that Megatron reads tokens of `dtype` as."""
-    return np.dtype("<u2") if dtype.itemsize == 2 else np.dtype("<i4")
-
-
-def write_tokens(file: BinaryIO, packed: Packed) -> None:
-    """Append all rows, part after part."""
-    dtype = megatron_dtype(packed.dtype)
-    for part in packed.parts:
-        rows = part.open()[0]
-        for at in range(0, len(rows), COPY_ROWS):
-            file.write(rows[at : at + COPY_ROWS].astype(dtype, copy=False).data)
 
 
 def write_index(file: BinaryIO, rows: int, sequence_length: int, dtype: np.dtype) -> None:
@@ -55,20 +41,21 @@ def export(task: Task, attempt: Attempt) -> Tally:
     """Write both files; one task, because they are one file each."""
     packed = read_packed(Path(task.payload))
     with attempt.path(f"{KEY}.bin").open("wb") as file:
-        write_tokens(file, packed)
+        for part in parts.filled(packed):
+            file.write(part.open()[0].data)
     with attempt.path(f"{KEY}.idx").open("wb") as file:
-        write_index(file, packed.rows, packed.sequence_length, megatron_dtype(packed.dtype))
+        write_index(file, packed.rows, packed.sequence_length, parts.without_uint32(packed.dtype))
     attempt.rows(f"{KEY}.bin", packed.rows)
     return {}
 
 
 def megatron(step: Step, params: ExportParams) -> None:
     """Copy the rows of all parts into one pair of files."""
-    packed = read_packed(step.inputs["sequences"].root)
+    packed = parts.opened(step)
     step.produce(export, [Task(KEY, payload=str(packed.root))])
     step.note(
         sequence_length=packed.sequence_length,
-        dtype=megatron_dtype(packed.dtype).name,
+        dtype=parts.without_uint32(packed.dtype).name,
         vocab_size=packed.vocab_size,
         eos_id=packed.eos_id,
         prefix=f"data/{KEY}",

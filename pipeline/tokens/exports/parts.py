@@ -63,6 +63,11 @@ def rows_told(packed: Packed) -> dict[str, Any]:
     }
 
 
+def without_uint32(dtype: np.dtype) -> np.dtype:
+    """Return the dtype that formats without uint32 read: int32 in its place, which has the same bytes for any id."""
+    return np.dtype("<u2") if dtype.itemsize == 2 else np.dtype("<i4")
+
+
 def slices(part: Part, row_bytes: int, size: int, suffix: str) -> list[Slice]:
     """Return how a part is cut into files of at most `size` bytes, or one row: PART.suffix, PART-1.suffix, ...
 
