@@ -14,14 +14,11 @@ from pipeline.ingest.checksums import with_checksums
 from pipeline.ingest.inspect import SourceReport, inspect_sources
 from pipeline.ingest.sources import Cache, SourceFiles, SourceSpec
 from pipeline.plans import Planned
-from pipeline.recipe import Recipe
+from pipeline.recipe import FLAT_IDS, Recipe
 from pipeline.screen import human
 
 DISK_SHARE = 0.6
 """Compressed documents and tokens need about this much of the text's bytes; less free is refused."""
-
-NARROW = "flat"
-"""The export whose readers know no wider tokens."""
 
 
 @dataclass(frozen=True)
@@ -84,19 +81,17 @@ def _ask(step: Planned, steps: Mapping[str, Planned]) -> None:
 
 
 def _refuse_wide_exports(recipe: Recipe) -> None:
-    """Refuse a format of 16 bits for a vocabulary that has more ids, which it would refuse when all else is done."""
+    """Refuse the export `flat` of a vocabulary brought along that has more ids than it holds."""
     tokens = recipe.tokens
-    if tokens is None or NARROW not in tokens.export:
+    if tokens is None or tokens.tokenizer is None or "flat" not in tokens.export:
         return
-    size = tokens.vocab_size
-    if tokens.tokenizer is not None:
-        from pipeline.tokens import engine
+    from pipeline.tokens import engine
 
-        size = max(engine.ids(Path(tokens.tokenizer)).values()) + 1
-    if size > 1 << 16:
+    size = max(engine.ids(Path(tokens.tokenizer)).values()) + 1
+    if size > FLAT_IDS:
         raise ConfigError(
-            f"tokens.export: {NARROW} holds ids of 16 bits, at most {1 << 16:,}; the vocabulary has {size:,}: use "
-            "another export"
+            f"tokens.export: {tokens.tokenizer} has {size:,} tokens, and the export `flat` has 16 bits a token, for "
+            f"{FLAT_IDS:,}: ask for another export"
         )
 
 
