@@ -44,11 +44,11 @@ def order(offsets: np.ndarray, segments: np.ndarray, sequence_length: int) -> Or
     place, length, segments = place[kept], length[kept], segments[kept]
     use = _first_of_document(segments)
     start = segments["start"].astype(np.int64)
-    begins = _begins(use, start, start + length)
-    line = np.lexsort((start, begins, use))
+    head = _heads(use, start, start + length)
+    line = np.lexsort((start, head, use))
     ends = np.cumsum(length[line])
     last = np.ones(len(line), bool)
-    last[:-1] = ~_equal_to_last(begins[line])[1:]
+    last[:-1] = ~_equal_to_last(head[line])[1:]
     return Order(place[line], length[line], ends[last])
 
 
@@ -71,24 +71,23 @@ def _first_of_document(segments: np.ndarray) -> np.ndarray:
     return first
 
 
-def _begins(use: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+def _heads(use: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
     """Return [P] int64, the piece that begins the document of each piece.
 
     A piece follows one of the same use that ends where it starts. Equal documents may be cut in different places; where
     several end and start in one place, the first follows the first, which is as good as any: they read the same.
     """
-    pieces = np.arange(len(use))
     of, at = np.tile(use, 2), np.concatenate([end, start])
     number = np.concatenate([_number_among_equals(use, end), _number_among_equals(use, start)])
     # Sorts are stable: of two with one key the end, which is the earlier, comes first.
     line = np.lexsort((number, at, of))
     follows = _equal_to_last(of[line]) & _equal_to_last(at[line]) & _equal_to_last(number[line])
     behind = np.flatnonzero(follows)
-    begins = pieces.copy()
-    begins[line[behind] - len(use)] = line[behind - 1]
-    while (begins[begins] != begins).any():  # each round looks twice as far back
-        begins = begins[begins]
-    return begins
+    head = np.arange(len(use))
+    head[line[behind] - len(use)] = line[behind - 1]
+    while (head[head] != head).any():  # each round looks twice as far back
+        head = head[head]
+    return head
 
 
 def _number_among_equals(use: np.ndarray, at: np.ndarray) -> np.ndarray:
