@@ -54,7 +54,7 @@ class PackedDataset(Stream):
             rank: 0..world_size-1, this process' place among those that train together.
             world_size: how many there are. It may change from one resume to the next.
             shuffle: False reads the rows in the order of the files, every epoch the same.
-            epochs: passes after which iteration ends, None for never. When fewer than world_size rows are left of the
+            epochs: passes after which iteration ends, None for never. When too few rows for a step are left of the
                 last pass they are skipped, so that every rank makes the same number of steps. Iterating again goes on
                 with the following passes.
             positions: "restart" counts position_ids from the start of each segment, "continue" through the whole row.

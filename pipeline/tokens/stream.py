@@ -235,12 +235,13 @@ class Stream(ABC):
         and counts them all.
 
         Raises:
-            ValueError: batch_size is below 1.
+            ValueError: batch_size is below 1, or so large that all the rows to read would make no step.
         """
         if batch_size < 1:
             raise ValueError(f"a batch of {batch_size} rows: give 1 or more")
         stride = batch_size * self.world_size
         end, reach = self._end(), -(-self.rows_ahead // batch_size) * workers
+        self._check_step(stride, end)
         first, made, ahead = 0, 0, np.zeros((0, batch_size), np.int64)
         while len(self) and (end is None or self.consumed + stride <= end):
             step = (self.consumed - first) // stride
@@ -258,6 +259,14 @@ class Stream(ABC):
             made += 1
         if end is not None:
             self.consumed = max(self.consumed, end)  # a state of a later pass may have been loaded
+
+    def _check_step(self, stride: int, end: int | None) -> None:
+        """Refuse a step that none of the passes holds: a training would end before it began, and say nothing."""
+        if end is not None and len(self) and self.consumed == 0 and stride > end:
+            raise ValueError(
+                f"{len(self):,} rows, {end // len(self):,} times, make no step of {stride:,}, the rows that all ranks "
+                "read together: give a smaller batch, or more epochs (None for ever)"
+            )
 
     @property
     def rows_ahead(self) -> int:

@@ -363,3 +363,10 @@ def test_the_trainer_imports_no_more_than_numpy():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_a_step_that_no_pass_could_fill_is_refused(folder):
+    with pytest.raises(ValueError, match="21 rows, 1 times, make no step of 22"):
+        next(PackedDataset(folder[0], world_size=2).steps(11))
+    assert len(list(PackedDataset(folder[0], epochs=2, world_size=2).steps(11))) == 1
+    assert len(list(PackedDataset(folder[0]).steps(21))) == 1
