@@ -128,7 +128,8 @@ def _lower_large(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 def write_huge(folder: Path, size: int) -> None:
     """Write texts of `size` bytes each, lines of this project's own files in random order, and a vocabulary of them."""
-    files = [path for kind in ("*.py", "*.md") for path in sorted(Path(__file__).parents[1].rglob(kind))]
+    root = Path(__file__).parents[1]
+    files = [path for part in ("pipeline", "tests", "docs") for path in sorted((root / part).rglob("*.[pm][yd]"))]
     lines = [line for path in files for line in path.read_text(encoding="utf-8").splitlines()]
     train_tokenizer(lines, TrainParams(vocab_size=8192)).save(str(folder / "tokenizer.json"))
     chance, mean = random.Random(0), sum(len(line.encode()) + 1 for line in lines) / len(lines)
