@@ -53,7 +53,7 @@ def size_of(path: Path) -> int | None:
 def write_once(path: Path, text: str) -> bool:
     """Write `path` unless it exists; return whether this call wrote it. It is never seen half."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{uuid.uuid4().hex}")
+    draft = _draft_of(path)
     try:
         _write_synced(draft, text)
         os.link(draft, path)
@@ -74,13 +74,18 @@ def write_atomic(path: Path, text: str | Iterable[str]) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """Yield where to write a draft, synced by the caller, that replaces `path` if the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    draft = _draft_of(path)
     try:
         yield draft
         os.replace(draft, path)
         sync_folder(path.parent)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _draft_of(path: Path) -> Path:
+    """Return where to write for now: a name by which whoever sweeps the folder knows what a killed process left."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}")
 
 
 def _write_synced(path: Path, text: str | Iterable[str]) -> None:

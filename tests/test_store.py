@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -163,6 +164,17 @@ def test_a_finished_corpus_holds_no_leftovers(tmp_path):
     attempt(tmp_path, "part-00007")  # killed
     attempt(tmp_path, "part-00000", round_name="scratch/1").commit({})
     (tmp_path / ".records.jsonl.0123").write_text("a draft")
+    attempt(tmp_path).commit({})
+    store.finish(tmp_path, manifest, ["part-00000"])
+    assert files(tmp_path) == ["data/part-00000.parquet", "manifest.json", "records.jsonl"]
+
+
+def test_what_a_driver_killed_while_it_wrote_the_identity_left_is_swept(tmp_path, monkeypatch):
+    drafts = []
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "link", lambda draft, path: drafts.append(draft) or shutil.copyfile(draft, path))
+        store.begin(tmp_path, {})
+    drafts[0].write_text("whole, and not linked any more")
     attempt(tmp_path).commit({})
     store.finish(tmp_path, manifest, ["part-00000"])
     assert files(tmp_path) == ["data/part-00000.parquet", "manifest.json", "records.jsonl"]
