@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import orjson
-
 from pipeline.errors import ConfigError
 from pipeline.tokens import engine
 
@@ -16,7 +14,6 @@ def token_id(path: Path, name: str) -> int:
     """
     known = engine.ids(path)
     if name not in known:
-        added = [token["content"] for token in orjson.loads(path.read_bytes()).get("added_tokens", [])]
-        shown = ", ".join(added[:12]) or "none"
-        raise ConfigError(f"{path} has no token {name!r}, which is to begin documents (bos). It adds: {shown}")
+        wanted = f"{name!r}, which is to begin documents (bos)"
+        raise ConfigError(f"{path} has no token {wanted}. It adds: {engine.added(path)}")
     return known[name]

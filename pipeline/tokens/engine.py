@@ -121,10 +121,8 @@ def vocabulary(path: Path, eos: str | None = None) -> Vocabulary:
     known = ids(path)
     found = [name for name in ((eos,) if eos else EOS_NAMES) if name in known]
     if not found:
-        special = [token["content"] for token in _json(path).get("added_tokens", [])]
         missing = f"no token {eos!r}" if eos else f"none of the tokens {', '.join(EOS_NAMES)}"
-        shown = ", ".join(special[:12]) or "none"
-        raise ConfigError(f"{path} has {missing}; name its end of text with `tokens.eos`. It adds: {shown}")
+        raise ConfigError(f"{path} has {missing}; name its end of text with `tokens.eos`. It adds: {added(path)}")
     return Vocabulary(max(known.values()) + 1, found[0], known[found[0]])
 
 
@@ -145,6 +143,12 @@ def _ids(path: Path, _written: tuple[int, ...]) -> dict[str, int]:
     except Exception as error:  # the library raises bare Exception
         raise ConfigError(f"{path} is not a tokenizer.json that `tokenizers` can load: {error}") from None
     return found
+
+
+def added(path: Path) -> str:
+    """Return the first tokens that a tokenizer.json adds to its model's, for an error that names what there is."""
+    names = [token["content"] for token in _json(path).get("added_tokens", [])]
+    return ", ".join(names[:12]) or "none"
 
 
 def unknown(path: Path) -> str | None:
