@@ -41,8 +41,7 @@ class ShardWriter:
         self._writer = pq.ParquetWriter(
             path,
             schema,
-            compression={name: "none" if name in _PLAIN else "zstd" for name in schema.names},
-            compression_level={name: 3 for name in schema.names if name not in _PLAIN},
+            **_codecs(schema),
             use_dictionary=[name for name in schema.names if name in _DICTIONARY],
             column_encoding=dict.fromkeys(_SORTED.intersection(schema.names), "DELTA_BINARY_PACKED") or None,
             write_statistics=[f.name for f in schema if _is_number(f.type)],
@@ -94,6 +93,19 @@ class ShardWriter:
             self.close()
         else:
             self._writer.close()  # the draft is deleted with its attempt; nothing reads it
+
+
+def _codecs(schema: pa.Schema) -> dict[str, Any]:
+    """Return how columns are compressed: all alike, but for those of _PLAIN."""
+    if not (plain := _PLAIN.intersection(schema.names)):
+        return {"compression": "zstd", "compression_level": 3}
+    # A codec by column goes by the path of the leaf, and a leaf that is not named is left uncompressed.
+    sink = pa.BufferOutputStream()
+    pq.write_table(schema.empty_table(), sink)
+    written = pq.ParquetFile(pa.BufferReader(sink.getvalue())).schema
+    paths = [written.column(leaf).path for leaf in range(len(written))]
+    levels = {path: 3 for path in paths if path not in plain}
+    return {"compression": dict.fromkeys(plain, "none") | dict.fromkeys(levels, "zstd"), "compression_level": levels}
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -78,6 +78,17 @@ def test_texts_have_no_dictionary_and_no_statistics(tmp_path):
     assert text.compression == "ZSTD"
 
 
+@pytest.mark.parametrize("beside", [{}, {"tokens": [b"ids"]}])
+def test_every_column_is_compressed_however_deep_it_lies_but_token_ids(tmp_path, beside):
+    columns = {"n": [1], "list": [[1, 2]], "deep": [{"x": 1, "y": [{"z": "a"}]}], **beside}
+    mapped = pa.array([[("k", 1)]], pa.map_(pa.string(), pa.int64()))
+    write_table(tmp_path / "s.parquet", pa.table(columns).append_column("map", mapped))
+    group = pq.read_metadata(tmp_path / "s.parquet").row_group(0)
+    found = {group.column(i).path_in_schema: group.column(i).compression for i in range(group.num_columns)}
+    assert len(found) == 6 + len(beside)
+    assert {path for path, codec in found.items() if codec != "ZSTD"} == set(beside)
+
+
 def test_flipped_bytes_are_noticed(tmp_path):
     rng = np.random.default_rng(0)
     path = written(tmp_path / "s.parquet", [numbers(rng.integers(0, 1 << 60, 5000).tolist())])
